@@ -1,0 +1,359 @@
+"""The typed records that every part of ironbench reads and writes.
+
+Times are nanoseconds of CLOCK_REALTIME (``*_ns``) unless a name says otherwise, durations are
+seconds (``*_s``) or milliseconds (``*_ms``), CPU work is milliseconds of one CPU (``cpu_ms``).
+A record that goes to disk carries ``schema``; a reader refuses a number that it does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA = 1
+
+Arrivals = Literal["even", "poisson", "wrk2-phase"]
+"""When requests are due: one by one at equal distances; one by one with exponential distances;
+or all connections together, as wrk2's threads fire theirs."""
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all records: immutable; an unknown field is refused. (kw_only is not inherited.)"""
+
+
+# --- study: what is measured -------------------------------------------------------------------
+
+
+class Expectation(Record, kw_only=True):
+    """What a correct answer looks like; the gate and every response are held against it."""
+
+    status: int
+    json_keys: list[str] = []
+    """Keys that the JSON object in the body must have (gate only)."""
+    cookies: list[str] = []
+    """Cookies that the response must set (gate only)."""
+
+
+class RequestTemplate(Record, kw_only=True):
+    """One request as data.
+
+    Strings may hold ``{unique}`` (never the same twice, across connections, runs and sessions) and
+    ``{user.FIELD}`` (a field of the seeded user whose turn it is, round robin). At most one of
+    ``json`` and ``form`` is given.
+    """
+
+    method: Literal["GET", "POST", "PATCH"]
+    path: str
+    headers: dict[str, str] = {}
+    cookies: dict[str, str] = {}
+    json: dict[str, str] | None = None
+    form: dict[str, str] | None = None
+    expect: Expectation
+
+
+class Load(Record, kw_only=True):
+    """Open-loop load: ``rate`` requests per second over ``connections``, split over ``threads``."""
+
+    rate: float
+    connections: int
+    threads: int
+    arrivals: Arrivals
+
+
+class Experiment(Record, kw_only=True):
+    title: str
+    request: RequestTemplate
+    load: Load
+    variants: list[str]
+    factor: Literal["variant"] = "variant"
+    """The one thing that differs between the compared runs."""
+    users: int = 0
+    """Users to seed before each session; the request's ``{user.FIELD}`` walks over them."""
+    expect_saturation: bool = False
+
+
+class Protocol(Record, kw_only=True):
+    """How much and in which order."""
+
+    blocks: int
+    warmup_s: float
+    window_s: float
+    verdicts: bool
+    """False: the report says that this protocol allows no verdict."""
+
+
+class Study(Record, kw_only=True):
+    schema: int
+    name: str
+    title: str
+    source: str
+    protocols: dict[str, Protocol]
+    experiments: dict[str, Experiment]
+
+
+# --- plan: what comes when ---------------------------------------------------------------------
+
+
+class PlannedRun(Record, kw_only=True):
+    """One run of a plan; ``position`` counts from 1 over the whole plan."""
+
+    position: int
+    experiment: str
+    block: int
+    variant: str
+    attempt: int = 1
+    """2 and more: a repetition of a block that had an instrument fault."""
+
+    @property
+    def key(self) -> str:
+        """Name of the run in paths and unit names, unique within a plan."""
+        base = f"{self.experiment}.{self.block:02d}.{self.variant}"
+        return base if self.attempt == 1 else f"{base}.retry{self.attempt - 1}"
+
+
+class Plan(Record, kw_only=True):
+    """The ordered runs, made from study, protocol and seed; the same three give the same plan."""
+
+    schema: int
+    id: str
+    study: str
+    protocol: str
+    seed: int
+    baseline: str
+    """The variant that effects are measured against."""
+    experiments: dict[str, Experiment]
+    """The chosen experiments as they stood when the plan was made."""
+    warmup_s: float
+    window_s: float
+    verdicts: bool
+    retries: int
+    runs: list[PlannedRun]
+
+
+# --- host: where it runs -----------------------------------------------------------------------
+
+
+class CoreLayout(Record, kw_only=True):
+    """Which CPUs belong to whom, as kernel CPU lists ("0-1", "2,4"). The inventory's one datum."""
+
+    name: str
+    app: str
+    database: str
+    cache: str
+    load_generator: str
+    housekeeping: str
+    packed: bool = False
+    """True: services share CPUs with each other or with the load generator; no verdict on latency."""
+
+
+class Service(Record, kw_only=True):
+    """A measured service of a host."""
+
+    name: Literal["app", "postgresql", "pgbouncer", "valkey"]
+    unit: str
+    """systemd unit; ``{variant}`` stands for the variant."""
+    cpus: str
+
+
+class HostCommands(Record, kw_only=True):
+    """The app's own commands, argv with ``{variant}`` and ``{users}``; run on the app's host only.
+
+    ``prepare`` empties PostgreSQL and Valkey, seeds roles and users, runs ANALYZE and CHECKPOINT,
+    and prints one JSON object a user.
+    """
+
+    prepare: list[str]
+
+
+class Host(Record, kw_only=True):
+    """A host as the role ``bench`` describes it in /etc/ironbench/host.json."""
+
+    schema: int
+    name: str
+    groups: list[str]
+    """Of app, database, cache, load_generators."""
+    layout: CoreLayout
+    services: list[Service]
+    commands: HostCommands | None
+    base_url: str
+    health_path: str
+    state_dir: str
+    slice: str
+
+
+# --- run: what came out ------------------------------------------------------------------------
+
+
+class Latency(Record, kw_only=True):
+    """Summary of one histogram, milliseconds. ``count`` samples; zeros when there are none."""
+
+    count: int
+    mean: float
+    stdev: float
+    p50: float
+    p75: float
+    p90: float
+    p99: float
+    p999: float
+    max: float
+
+
+class Gate(Record, kw_only=True):
+    """The answer to one request before the warm-up, held against the experiment's expectation."""
+
+    ok: bool
+    status: int
+    detail: str
+    """Empty when ok, else one sentence."""
+    body_bytes: int
+
+
+class LoadSpec(Record, kw_only=True):
+    """What one generator process is to do (``ironbench load --spec``)."""
+
+    schema: int
+    run: str
+    """Becomes part of every ``{unique}``."""
+    base_url: str
+    request: RequestTemplate
+    load: Load
+    seed: int
+    warmup_s: float
+    window_s: float
+    idle_s: float
+    """Quiet time between the drained warm-up and the window, at least; the window then starts
+    50 ms after a whole second of CLOCK_REALTIME, on the boundary of sar's samples."""
+    timeout_s: float
+    """Of one request, from the moment when it is sent."""
+    drain_s: float
+    """How long requests in flight at the window's end may take."""
+    users_file: str | None
+
+
+class LoadResult(Record, kw_only=True):
+    """What the generator saw in the window.
+
+    ``scheduled`` requests were due in the window; ``sent`` went out before its end; ``unsent`` were
+    still waiting for a connection then (the backlog of a saturated system); ``completed`` were
+    answered, in the window or while draining. ``achieved_rps`` = completed / window_s: with nothing
+    left unsent it equals the offered rate exactly.
+    """
+
+    schema: int
+    backend: str
+    offered_rps: float
+    achieved_rps: float
+    scheduled: int
+    sent: int
+    completed: int
+    unsent: int
+    window_s: float
+    idle_from_ns: int
+    idle_until_ns: int
+    first_send_ns: int
+    window_end_ns: int
+    drained_ns: int
+    latency: Latency
+    """From the intended send time (corrected for coordinated omission)."""
+    service_time: Latency
+    """From the actual send time."""
+    own_send_lag: Latency
+    """The generator was late although a connection was free: an instrument matter."""
+    system_send_lag: Latency
+    """The send waited because every connection it may use was busy: the system under test."""
+    statuses: dict[str, int]
+    unexpected_status: int
+    errors: dict[str, int]
+    """By kind: connect, reset, closed, timeout, protocol."""
+    reconnects: int
+    gate: Gate
+    warmup_requests: int
+    cpu_ms: float
+    """CPU time of the generator process from first send to drained."""
+    cpu_share: float
+    """cpu_ms over the same time, of one CPU."""
+    local_ports: list[int]
+
+
+class ServiceCpu(Record, kw_only=True):
+    """CPU work of one cgroup between first send and drained."""
+
+    service: str
+    cgroup: str
+    cpus: str
+    total_ms: float
+    idle_ms_per_s: float
+    """Rate in the quiet time just before the window."""
+    net_ms: float
+    """total_ms less idle_ms_per_s over the same time."""
+    per_request_ms: float
+
+
+class CoreUse(Record, kw_only=True):
+    """sar's view of one CPU over its samples in the window, per cent of the time."""
+
+    cpu: int
+    usr: float
+    sys: float
+    iowait: float
+    irq: float
+    soft: float
+    steal: float
+    idle: float
+    busy: float
+    """usr + nice + sys + irq + soft + guest + gnice."""
+    usr_whole_record: float
+    """%usr over all of sar's samples, load or not: the article's reading."""
+
+
+class CpuCheck(Record, kw_only=True):
+    """Two instruments on the same CPUs in the same time: cgroup counters against sar."""
+
+    cpus: str
+    cgroup_ms: float
+    sar_ms: float
+    difference: float
+    """cgroup_ms / sar_ms - 1."""
+
+
+class Affinity(Record, kw_only=True):
+    """Effective CPUs of one process or thread group, read from /proc."""
+
+    service: str
+    pid: int
+    wanted: str
+    effective: str
+    ok: bool
+
+
+class Finding(Record, kw_only=True):
+    """An entry of one of the two ledgers."""
+
+    kind: str
+    detail: str
+    host: str = ""
+    value: float | None = None
+    threshold: float | None = None
+
+
+class Run(Record, kw_only=True):
+    """run.json: one sealed run."""
+
+    schema: int
+    plan: str
+    run: PlannedRun
+    started_ns: int
+    sealed_ns: int
+    load: LoadResult
+    cpu: list[ServiceCpu]
+    cores: list[CoreUse]
+    cpu_check: list[CpuCheck]
+    affinity: list[Affinity]
+    layout: dict[str, CoreLayout]
+    """By host."""
+    mhz: dict[str, float]
+    """Mean clock of the bench CPUs in the window, by host; absent where the kernel does not tell."""
+    instrument_faults: list[Finding]
+    outcomes: list[Finding]
+    ironbench_version: str
