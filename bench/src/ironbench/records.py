@@ -182,6 +182,69 @@ class Host(Record, kw_only=True):
     slice: str
 
 
+# --- session: one run as it is handed to the hosts ---------------------------------------------
+
+
+class Session(Record, kw_only=True):
+    """What the hosts need to know of one run; every ``ironbench host`` command reads it from stdin."""
+
+    schema: int
+    plan: str
+    run: PlannedRun
+    experiment: Experiment
+    seed: int
+    warmup_s: float
+    idle_s: float
+    window_s: float
+    timeout_s: float
+    drain_s: float
+    expected_s: float
+    """From the generator's start to its drained window, at the latest when nothing is wrong."""
+
+
+class Affinity(Record, kw_only=True):
+    """Effective CPUs of one process (all its threads), read from /proc."""
+
+    service: str
+    pid: int
+    wanted: str
+    effective: str
+    ok: bool
+
+
+class UnitState(Record, kw_only=True):
+    """A service's unit as systemd and /proc show it at one moment."""
+
+    service: str
+    unit: str
+    active: str
+    """systemd's ActiveState."""
+    result: str
+    """systemd's Result: success, exit-code, signal, core-dump, oom-kill, ..."""
+    invocation: str
+    main_pid: int
+    restarts: int
+    pids: list[int]
+    cgroup: str
+    nofile_soft: int
+    nofile_hard: int
+    affinity: list[Affinity]
+
+
+class Snapshot(Record, kw_only=True):
+    """State of one host just before the generator starts, or just after it ended."""
+
+    schema: int
+    ns: int
+    monotonic_ns: int
+    """ns - monotonic_ns is constant unless the clock was stepped."""
+    units: list[UnitState]
+    throttled: dict[str, int]
+    """Thermal throttle counts by CPU; empty where the kernel does not tell."""
+    observers: dict[str, str]
+    """Observer's unit -> ActiveState."""
+
+
 # --- run: what came out ------------------------------------------------------------------------
 
 
@@ -315,16 +378,6 @@ class CpuCheck(Record, kw_only=True):
     sar_ms: float
     difference: float
     """cgroup_ms / sar_ms - 1."""
-
-
-class Affinity(Record, kw_only=True):
-    """Effective CPUs of one process or thread group, read from /proc."""
-
-    service: str
-    pid: int
-    wanted: str
-    effective: str
-    ok: bool
 
 
 class Finding(Record, kw_only=True):
