@@ -1,8 +1,9 @@
-"""Filters for what Jinja cannot say: CPU lists and SCRAM verifiers. Standard library only."""
+"""Filters for what Jinja cannot say: CPU lists, SCRAM verifiers, preflight findings. Standard library only."""
 
 from __future__ import annotations
 
 import base64
+import difflib
 import hashlib
 import hmac
 import re
@@ -48,6 +49,72 @@ def scram_verifier(password: str, salt: str) -> str:
     return "SCRAM-SHA-256${}:{}${}:{}".format(SCRAM_ITERATIONS, *parts)
 
 
+LAYOUT_OWNERS = ("app", "database", "cache", "load_generator", "housekeeping")
+LAYOUT_SHARES = ({"cache", "housekeeping"},)
+"""Who may share CPUs on a layout that is not packed: the article's eight cores are all taken."""
+
+
+def layout_findings(layout: object) -> list[str]:
+    """What is wrong with an inventory's core_layout, one sentence each; empty when nothing is."""
+    if not isinstance(layout, dict) or "name" not in layout:
+        return [f"core_layout must name the layout and the CPUs of {', '.join(LAYOUT_OWNERS)}: see inventory/fx8320."]
+    known = {"name", "packed", *LAYOUT_OWNERS}
+    findings = [f"core_layout has no '{owner}': give it CPUs." for owner in LAYOUT_OWNERS if not layout.get(owner)]
+    findings += [f"core_layout knows no '{key}': use {', '.join(sorted(known))}." for key in sorted(layout.keys() - known)]
+    if findings:
+        return findings
+    cpus: dict[str, set[int]] = {}
+    for owner in LAYOUT_OWNERS:
+        try:
+            cpus[owner] = set(cpu_list(layout[owner]))
+        except AnsibleFilterError as error:
+            return [f"core_layout.{owner}: {error}"]
+    if layout.get("packed"):
+        return []
+    return [
+        f"core_layout gives CPU {cpu} to {first} and to {second}: give it to one of them, or set packed: true, "
+        "which allows no verdict on latency."
+        for index, first in enumerate(LAYOUT_OWNERS)
+        for second in LAYOUT_OWNERS[index + 1 :]
+        if {first, second} not in LAYOUT_SHARES
+        for cpu in sorted(cpus[first] & cpus[second])
+    ]
+
+
+def missing_cpus(layout: dict[str, str], online: str) -> list[str]:
+    """The owners of a layout whose CPUs are not among the online ones, one sentence each."""
+    there = set(cpu_list(online))
+    return [
+        f"core_layout gives {owner} the CPUs {layout[owner]}, but this host has {online}: "
+        "choose among them, or use a packed layout (inventory/sandbox)."
+        for owner in LAYOUT_OWNERS
+        if set(cpu_list(layout[owner])) - there
+    ]
+
+
+def unknown_variables(names: list[str], specs: dict[str, list[str]]) -> list[str]:
+    """Variables with a role's prefix that the role does not have, one sentence each.
+
+    ``specs`` maps a role to its variables. The longest prefix decides whose variable it is.
+    """
+    findings = []
+    for name in names:
+        roles = [role for role in specs if name.startswith(f"{role}_")]
+        role = max(roles, key=len, default=None)
+        if role is None or name in specs[role]:
+            continue
+        near = difflib.get_close_matches(name, specs[role], 1)
+        hint = f"did you mean {near[0]}?" if near else f"see roles/{role}/README.md."
+        findings.append(f"The role {role} has no variable {name}: {hint}")
+    return findings
+
+
 class FilterModule:
     def filters(self) -> dict[str, Any]:
-        return {"cpu_list": cpu_list, "scram_verifier": scram_verifier}
+        return {
+            "cpu_list": cpu_list,
+            "layout_findings": layout_findings,
+            "missing_cpus": missing_cpus,
+            "scram_verifier": scram_verifier,
+            "unknown_variables": unknown_variables,
+        }
