@@ -30,7 +30,12 @@ class Unit:
 
     @property
     def pids(self) -> list[int]:
-        return [int(pid) for pid in self.host.file(f"/sys/fs/cgroup{self.show('ControlGroup')}/cgroup.procs").content_string.split()]
+        return [
+            int(pid)
+            for pid in self.host.file(
+                f"/sys/fs/cgroup{self.show('ControlGroup')}/cgroup.procs"
+            ).content_string.split()
+        ]
 
     @property
     def thread_cpus(self) -> dict[str, set[int]]:

@@ -39,7 +39,9 @@ def owner(inode: str) -> "int | None":
 
 def main() -> None:
     slice_name, *ports = sys.argv[1:]
-    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    release = dict(
+        line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
+    )
     listening = listeners()
     taken = []
     for port, what in (item.split("=", 1) for item in ports):

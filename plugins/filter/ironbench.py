@@ -27,7 +27,7 @@ def cpu_list(text: object) -> list[int]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
             raise AnsibleFilterError(
-                f"'{text}' is no list of CPUs: write numbers and ranges, such as \"0-1\" or \"2,4-5\".",
+                f'\'{text}\' is no list of CPUs: write numbers and ranges, such as "0-1" or "2,4-5".',
             )
         cpus += range(first, last + 1)
     if len(set(cpus)) != len(cpus):
@@ -57,10 +57,17 @@ LAYOUT_SHARES = ({"cache", "housekeeping"},)
 def layout_findings(layout: object) -> list[str]:
     """What is wrong with an inventory's core_layout, one sentence each; empty when nothing is."""
     if not isinstance(layout, dict) or "name" not in layout:
-        return [f"core_layout must name the layout and the CPUs of {', '.join(LAYOUT_OWNERS)}: see inventory/fx8320."]
+        return [
+            f"core_layout must name the layout and the CPUs of {', '.join(LAYOUT_OWNERS)}: see inventory/fx8320."
+        ]
     known = {"name", "packed", *LAYOUT_OWNERS}
-    findings = [f"core_layout has no '{owner}': give it CPUs." for owner in LAYOUT_OWNERS if not layout.get(owner)]
-    findings += [f"core_layout knows no '{key}': use {', '.join(sorted(known))}." for key in sorted(layout.keys() - known)]
+    findings = [
+        f"core_layout has no '{owner}': give it CPUs." for owner in LAYOUT_OWNERS if not layout.get(owner)
+    ]
+    findings += [
+        f"core_layout knows no '{key}': use {', '.join(sorted(known))}."
+        for key in sorted(layout.keys() - known)
+    ]
     if findings:
         return findings
     cpus: dict[str, set[int]] = {}

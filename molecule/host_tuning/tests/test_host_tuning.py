@@ -33,4 +33,6 @@ def test_the_slice_runs(host):
 
 
 def test_the_hosts_own_values_are_kept(host):
-    assert '"net.core.somaxconn": "4096"' in host.file("/etc/ironbench/host_tuning.original.json").content_string
+    assert (
+        '"net.core.somaxconn": "4096"' in host.file("/etc/ironbench/host_tuning.original.json").content_string
+    )

@@ -1,0 +1,77 @@
+# What somebody types. Everything else is Ansible: see README.md.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export UV_PYTHON_DOWNLOADS := never
+INVENTORY ?= inventory/sandbox
+# The engine's socket belongs to root; on one's own account everything of the sandbox goes through sudo.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env env "PATH=$$PATH")
+SCENARIO ?=
+
+.PHONY: help
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(VENV)/.complete ## Make the virtualenv that all else runs from
+
+$(VENV)/.complete: pyproject.toml app/pyproject.toml bench/pyproject.toml uv.lock tools/bootstrap.sh tools/bootstrap.txt
+	@tools/bootstrap.sh $(PYTHON) $(VENV)
+	@touch $@
+
+.PHONY: root
+root:
+	@if [ "$$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then \
+	  echo "ironbench: the sandbox needs root, and there is no sudo here: run this as root." >&2; exit 2; fi
+
+.PHONY: sandbox
+sandbox: venv root ## Make the throwaway host
+	@$(AS_ROOT) ansible-playbook -i inventory/sandbox playbooks/sandbox.yml
+
+.PHONY: bench
+bench: sandbox ## Everything: throwaway host, site.yml, a quick plan, the scorecard; again: goes on where it stopped
+	@$(AS_ROOT) ansible-playbook -i inventory/sandbox site.yml
+	@$(AS_ROOT) ansible-playbook -i inventory/sandbox playbooks/bench.yml
+	@$(if $(AS_ROOT),sudo chown -R "$$(id -u):$$(id -g)" results)
+	@ironbench report "$$(ls -td results/*/ | head -n 1)"
+
+.PHONY: clean
+clean: ## Take the sandbox away, and stop the engine if this project started it
+	@if [ -x $(BIN)/ansible-playbook ]; then \
+	  $(AS_ROOT) ansible-playbook -i inventory/sandbox playbooks/sandbox.yml -e sandbox_state=absent -e sandbox_engine_stop=true; fi
+
+.PHONY: test
+test: lint unit molecule ## Everything: lint, unit tests, app tests, molecule
+
+.PHONY: lint
+lint: venv ## ansible-lint, yamllint, ruff, pyright
+	ruff check .
+	ruff format --check .
+	pyright
+	yamllint --strict .
+	ansible-lint --offline --strict
+
+.PHONY: unit
+unit: venv ## Tests that need no host
+	pytest --junitxml=.cache/junit/unit.xml
+
+.PHONY: molecule
+molecule: venv root ## Roles, app and plans on throwaway hosts (SCENARIO=name for one)
+	@$(AS_ROOT) tools/molecule.sh $(SCENARIO)
+
+.PHONY: lock
+lock: venv ## Make all lock files anew
+	uv lock
+	tools/lock.sh
+
+.PHONY: format
+format: venv ## Let ruff lay out the Python
+	ruff check --fix .
+	ruff format .
