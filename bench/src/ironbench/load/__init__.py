@@ -1,0 +1,1 @@
+"""The built-in load generator: open loop, constant rate, latency from the intended send time."""

@@ -1,0 +1,116 @@
+"""HdrHistograms of durations: recording, summaries, merging by count, and their two text forms.
+
+All histograms hold microseconds from 1 to 24 hours at 3 significant digits, as wrk2's do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from hdrh.histogram import HdrHistogram
+
+from ironbench.errors import IronbenchError
+from ironbench.records import SCHEMA, Latency, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LOWEST = 1
+HIGHEST = 24 * 3600 * 1_000_000
+DIGITS = 3
+_US_PER_MS = 1000
+
+
+class Histograms(Record, frozen=True, kw_only=True):
+    """histograms.json: the window's histograms as base64 of HdrHistogram's V2 compressed form."""
+
+    schema: int = SCHEMA
+    unit: str = "microseconds"
+    lowest: int = LOWEST
+    highest: int = HIGHEST
+    significant_digits: int = DIGITS
+    latency: str
+    service_time: str
+    own_send_lag: str
+    system_send_lag: str
+
+
+def of_durations(durations_ns: Iterable[int]) -> HdrHistogram:
+    """Record durations (nanoseconds, rounded to microseconds) in a new histogram.
+
+    Raises ValueError for a negative duration or one above 24 hours.
+    """
+    histogram = HdrHistogram(LOWEST, HIGHEST, DIGITS)
+    for duration in durations_ns:
+        if not histogram.record_value((duration + 500) // 1000):
+            raise ValueError(f"{duration} ns does not fit the histogram")
+    return histogram
+
+
+def encode(histogram: HdrHistogram) -> str:
+    """Encode as base64 text of the V2 compressed form."""
+    return histogram.encode().decode("ascii")
+
+
+def merge(encoded: list[str]) -> Latency:
+    """Summarise several encoded histograms as one, adding their counts; percentiles are never averaged.
+
+    Raises IronbenchError for text that is not an encoded histogram.
+    """
+    total = HdrHistogram(LOWEST, HIGHEST, DIGITS)
+    for number, text in enumerate(encoded, 1):
+        try:
+            total.decode_and_add(text)
+        except Exception as error:  # hdrh raises zlib, binascii, type and header errors of its own
+            raise IronbenchError(
+                f"Histogram {number} of {len(encoded)} is not an encoded HdrHistogram V2 ({error}); "
+                "take it from a histograms.json."
+            ) from error
+    return summarise(total)
+
+
+def summarise(histogram: HdrHistogram) -> Latency:
+    """Summarise in milliseconds.
+
+    Percentiles by HdrHistogram's rule, in the form that wrk2 has: the highest value equivalent to
+    that of the sample number floor(p / 100 * count + 0.5), at least the first. Mean and standard
+    deviation (of the population) take each bucket's middle; max is the highest value equivalent to
+    the largest, so no percentile exceeds it, and a decoded histogram gives the same figures.
+    """
+    count = histogram.get_total_count()
+    if count == 0:
+        return Latency(count=0, mean=0, stdev=0, p50=0, p75=0, p90=0, p99=0, p999=0, max=0)
+    at = histogram.get_percentile_to_value_dict([50, 75, 90, 99, 99.9])
+    return Latency(
+        count=count,
+        mean=histogram.get_mean_value() / _US_PER_MS,
+        stdev=histogram.get_stddev() / _US_PER_MS,
+        p50=at[50] / _US_PER_MS,
+        p75=at[75] / _US_PER_MS,
+        p90=at[90] / _US_PER_MS,
+        p99=at[99] / _US_PER_MS,
+        p999=at[99.9] / _US_PER_MS,
+        max=histogram.get_max_value() / _US_PER_MS,
+    )
+
+
+def hgrm(histogram: HdrHistogram) -> str:
+    """Write the .hgrm text that HdrHistogram's plotters read, in milliseconds.
+
+    hdrh's own writer leaves the standard deviation unscaled, so only its iterator is used.
+    """
+    lines = [f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}", ""]
+    for step in histogram.get_percentile_iterator(5):
+        level = step.percentile_level_iterated_to / 100
+        line = (
+            f"{step.value_iterated_to / _US_PER_MS:12.3f} {level:14.12f} {step.total_count_to_this_value:10d}"
+        )
+        lines.append(line if math.isclose(level, 1, abs_tol=1e-12) else f"{line} {1 / (1 - level):14.2f}")
+    summary = summarise(histogram)
+    lines += [
+        f"#[Mean    = {summary.mean:12.3f}, StdDeviation   = {summary.stdev:12.3f}]",
+        f"#[Max     = {summary.max:12.3f}, Total count    = {summary.count:12d}]",
+        f"#[Buckets = {histogram.bucket_count:12d}, SubBuckets     = {histogram.sub_bucket_count:12d}]",
+    ]
+    return "\n".join(lines) + "\n"

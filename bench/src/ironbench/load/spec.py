@@ -1,0 +1,113 @@
+"""Reads and checks what one generator process is to do, before anything is connected."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ironbench.errors import IronbenchError
+from ironbench.load.client import resolve
+from ironbench.load.engine import Prepared
+from ironbench.load.schedule import make_schedule
+from ironbench.load.template import Template, process_token
+from ironbench.records import SCHEMA, LoadSpec
+
+
+def prepare(path: Path) -> Prepared:
+    """Read the LoadSpec at ``path`` and settle schedules, requests and address.
+
+    Raises IronbenchError for anything that cannot be used.
+    """
+    spec = read_spec(path)
+    host, authority, port = _split_base_url(spec.base_url)
+    users = read_users(Path(spec.users_file)) if spec.users_file is not None else []
+    warmup = make_schedule(spec.load, spec.warmup_s, f"{spec.seed}:warm-up")
+    window = make_schedule(spec.load, spec.window_s, f"{spec.seed}:window")
+    template = Template(spec.request, authority, users, process_token(spec.run))
+    try:
+        address = resolve(host, port)
+    except OSError as error:
+        raise IronbenchError(
+            f"The host {host} of base_url cannot be resolved ({error.strerror}); give a name or an address."
+        ) from error
+    requests = template.render_all(1 + warmup.count + window.count)
+    return Prepared(spec=spec, address=address, warmup=warmup, window=window, requests=requests)
+
+
+def read_spec(path: Path) -> LoadSpec:
+    """Read and check a LoadSpec (JSON)."""
+    data = _read(path, "load spec")
+    try:
+        schema = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema")
+        if schema is not None and bytes(schema) != str(SCHEMA).encode():
+            raise IronbenchError(
+                f"{path} has schema {bytes(schema).decode()}; this ironbench reads schema {SCHEMA} only."
+            )
+        spec = msgspec.json.decode(data, type=LoadSpec)
+    except msgspec.DecodeError as error:
+        raise IronbenchError(f"{path} is not a load spec: {error}.") from error
+    load = spec.load
+    checks = (
+        ("run", spec.run, bool(spec.run), "not empty"),
+        ("load.rate", load.rate, 0 < load.rate < math.inf, "above 0"),
+        ("load.connections", load.connections, load.connections >= 1, "1 or more"),
+        ("load.threads", load.threads, 1 <= load.threads <= load.connections, "from 1 to load.connections"),
+        ("warmup_s", spec.warmup_s, 0 <= spec.warmup_s < math.inf, "0 or more"),
+        ("window_s", spec.window_s, 0 < spec.window_s < math.inf, "above 0"),
+        ("idle_s", spec.idle_s, 0 <= spec.idle_s < math.inf, "0 or more"),
+        ("timeout_s", spec.timeout_s, 0 < spec.timeout_s < math.inf, "above 0"),
+        ("drain_s", spec.drain_s, 0 <= spec.drain_s < math.inf, "0 or more"),
+    )
+    for name, value, ok, allowed in checks:
+        if not ok:
+            raise IronbenchError(f"{name} of {path} is {value!r}; it must be {allowed}.")
+    return spec
+
+
+def read_users(path: Path) -> list[dict[str, str]]:
+    """Read the seeded users: one JSON object a line, with texts or whole numbers as values."""
+    users = []
+    for number, line in enumerate(_read(path, "users file").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            user = msgspec.json.decode(line, type=dict[str, str | int])
+        except msgspec.DecodeError as error:
+            raise IronbenchError(
+                f"Line {number} of {path} is not a JSON object of texts and whole numbers: {error}."
+            ) from error
+        users.append({name: str(value) for name, value in user.items()})
+    if not users:
+        raise IronbenchError(
+            f"The users file {path} is empty; seed the users and write one JSON object a line."
+        )
+    return users
+
+
+def _split_base_url(base_url: str) -> tuple[str, str, int]:
+    """Return host, value of the Host header, and port."""
+    try:
+        url = urlsplit(base_url)
+        host, port = url.hostname, url.port
+    except ValueError:
+        url = host = port = None
+    if (
+        url is None
+        or url.scheme != "http"
+        or not host
+        or url.path not in {"", "/"}
+        or url.query
+        or "@" in url.netloc
+    ):
+        raise IronbenchError(f"base_url is {base_url!r}; it must be http://HOST or http://HOST:PORT.")
+    return host, url.netloc, port if port is not None else 80
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise IronbenchError(f"The {what} {path} cannot be read: {error.strerror}.") from error

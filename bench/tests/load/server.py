@@ -1,0 +1,179 @@
+"""A server with known behaviour, chosen by path; prints its port, then serves until it is stopped.
+
+Arguments: stall seconds, of every so many seconds (the whole process sleeps), or none. In a process
+of its own, so that it shares no interpreter with the generator.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import struct
+import sys
+import time
+from typing import cast
+
+import uvloop
+from httptools import HttpRequestParser
+
+BODY = b'{"ok":true,"name":"x"}'
+LARGE = b"x" * 1_000_000
+DEATH = 30
+
+records = []
+counts = {}
+busy = asyncio.Lock()
+
+
+def answer(body=BODY, status=b"200 OK", headers=b""):
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n%s" % (status, len(body), headers, body)
+
+
+class Server(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = cast("asyncio.Transport", transport)
+        self.parser = HttpRequestParser(self)
+        self.reset()
+
+    def reset(self):
+        self.url, self.headers, self.body = b"", [], b""
+
+    def data_received(self, data):
+        self.parser.feed_data(data)
+
+    def on_url(self, url):
+        self.url += url
+
+    def on_header(self, name, value):
+        self.headers.append((name.decode(), value.decode("latin-1")))
+
+    def on_body(self, body):
+        self.body += body
+
+    def on_message_complete(self):
+        path = self.url.decode().split("?")[0]
+        counts[path] = counts.get(path, 0) + 1
+        request = (self.parser.get_method().decode(), self.url.decode(), self.headers, self.body)
+        self.reset()
+        kind = path.strip("/").split("/")[0]
+        result = getattr(self, kind.replace("-", "_"))(request, counts[path])
+        if result is not None:
+            task = asyncio.ensure_future(result)
+            task.add_done_callback(lambda done: done.cancelled() or done.result())
+
+    def write(self, data):
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def ok(self, request, count):
+        self.write(answer())
+
+    def cookies(self, request, count):
+        self.write(answer(headers=b"Set-Cookie: access_token=a; Path=/\r\nset-cookie: csrf=b\r\n"))
+
+    def text(self, request, count):
+        self.write(answer(b"hello"))
+
+    def array(self, request, count):
+        self.write(answer(b"[]"))
+
+    def error(self, request, count):
+        if count % 2:
+            self.write(answer())
+        else:
+            self.write(answer(b"oops", b"500 Internal Server Error"))
+
+    def empty(self, request, count):
+        self.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def chunked(self, request, count):
+        self.write(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+        )
+
+    def large(self, request, count):
+        self.write(answer(LARGE))
+
+    def interim(self, request, count):
+        self.write(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + answer())
+
+    def close(self, request, count):
+        self.write(answer(headers=b"Connection: close\r\n"))
+        self.transport.close()
+
+    def idle_close(self, request, count):
+        self.write(answer())
+        self.transport.close()
+
+    async def drip(self, request, count):
+        for byte in answer(b"0123"):
+            self.write(bytes([byte]))
+            await asyncio.sleep(0.0005)
+
+    async def slow(self, request, count):
+        async with busy:
+            await asyncio.sleep(0.02)
+            self.write(answer())
+
+    def never(self, request, count):
+        if count == 1:  # the gate
+            self.write(answer())
+
+    def rst(self, request, count):
+        if count % 5:
+            self.write(answer())
+        else:
+            linger = struct.pack("ii", 1, 0)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.transport.abort()
+
+    def eof(self, request, count):
+        if count % 5:
+            self.write(answer())
+        else:
+            self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+            self.transport.close()
+
+    def garbage(self, request, count):
+        self.write(b"SSH-2.0-x\r\n" if count % 5 == 0 else answer())
+
+    def ssh(self, request, count):
+        self.write(b"SSH-2.0-x\r\n")
+
+    def twice(self, request, count):
+        self.write(answer() * (2 if count % 5 == 0 else 1))
+
+    def die(self, request, count):
+        if count == DEATH:
+            os._exit(0)
+        self.write(answer())
+
+    def echo(self, request, count):
+        method, url, headers, body = request
+        peer = self.transport.get_extra_info("peername")
+        records.append([method, url, headers, body.decode(), time.time_ns(), peer[1]])
+        self.write(answer())
+
+    def count(self, request, count):
+        self.write(answer(json.dumps(counts).encode()))
+
+    def records(self, request, count):
+        self.write(answer(json.dumps(records).encode()))
+        records.clear()
+        counts.clear()
+
+
+async def main(stall_s, period_s):
+    loop = asyncio.get_running_loop()
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    await loop.create_server(Server, sock=listener)
+    print(listener.getsockname()[1], flush=True)
+    if stall_s:
+        while True:
+            time.sleep(stall_s)  # noqa: ASYNC251 - the known stall
+            await asyncio.sleep(period_s - time.monotonic() % period_s)
+    await loop.create_future()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(*(float(argument) for argument in sys.argv[1:] or (0, 0))))

@@ -1,0 +1,395 @@
+"""The generator against real servers."""
+
+import itertools
+import json
+import re
+import signal
+import socket
+import time
+from collections import Counter
+from urllib.parse import parse_qs
+
+import pytest
+from ironbench.load.histogram import merge
+from ironbench.records import Expectation, RequestTemplate
+
+NS = 1_000_000_000
+DURATIONS = ("latency", "service_time", "own_send_lag", "system_send_lag")
+
+
+def outcomes(run):
+    return [row["outcome"] for row in run.rows]
+
+
+def intended(run):
+    return [int(row["intended_ns"]) for row in run.rows]
+
+
+def assert_consistent(run):
+    """Assert what holds for every run, whatever the server does."""
+    result = run.result
+    of_requests = sum(number for kind, number in result.errors.items() if kind != "connect")
+    assert result.scheduled == result.sent + result.unsent == len(run.rows)
+    assert result.sent == result.completed + of_requests
+    assert result.completed == sum(result.statuses.values())
+    assert result.achieved_rps == pytest.approx(result.completed / result.window_s)
+    assert result.offered_rps == pytest.approx(result.scheduled / result.window_s)
+    assert result.latency.count == result.service_time.count == result.completed
+    assert result.own_send_lag.count == result.system_send_lag.count == result.scheduled
+    assert (
+        Counter(outcomes(run))
+        == Counter(
+            {"unsent": result.unsent}
+            | result.statuses
+            | {kind: number for kind, number in result.errors.items() if kind != "connect"}
+        )
+        + Counter()
+    )
+    for name in DURATIONS:
+        assert merge([run.histograms[name]]) == getattr(result, name)
+    sent = [row for row in run.rows if row["outcome"] != "unsent"]
+    for row in sent:
+        assert int(row["intended_ns"]) <= int(row["sent_ns"]) <= int(row["done_ns"]) <= result.drained_ns
+        assert int(row["sent_ns"]) < result.window_end_ns
+    assert result.first_send_ns == min(int(row["sent_ns"]) for row in sent)
+    in_flight = sorted((int(row["connection"]), int(row["sent_ns"]), int(row["done_ns"])) for row in sent)
+    for before, after in itertools.pairwise(in_flight):
+        assert before[0] != after[0] or before[2] <= after[1], "two requests at once on a connection"
+
+
+@pytest.mark.parametrize("arrivals", ["even", "poisson", "wrk2-phase"])
+def test_everything_is_sent_answered_and_counted(server, measure, arrivals):
+    run = measure(server.url, "/echo", arrivals=arrivals, rate=200.0, warmup_s=0.2, idle_s=0.1)
+    result = run.result
+    assert run.code == 0
+    assert_consistent(run)
+    assert (result.scheduled, result.completed, result.unsent) == (100, 100, 0)
+    assert result.offered_rps == result.achieved_rps == 200
+    assert result.warmup_requests == 40
+    assert result.gate.ok
+    assert result.gate.body_bytes == 22
+    assert (result.statuses, result.errors, result.reconnects) == ({"200": 100}, {}, 0)
+    start = result.idle_until_ns
+    assert start % NS == pytest.approx(50_000_000, abs=5)
+    assert start - result.idle_from_ns >= 0.1 * NS
+    assert result.window_end_ns == start + NS // 2
+    assert result.first_send_ns >= start
+    assert 0 < result.cpu_share < 1
+    elapsed_ms = (result.drained_ns - result.first_send_ns) / 1e6
+    assert result.cpu_ms == pytest.approx(result.cpu_share * elapsed_ms)
+
+    records = server.get("/records")
+    assert len(records) == 1 + 40 + 100
+    quiet = [record for record in records if result.idle_from_ns < record[4] < start]
+    assert not quiet
+    assert {record[5] for record in records} == set(result.local_ports)
+    assert all(["Host", server.url.removeprefix("http://")] in record[2] for record in records)
+
+
+def test_arrivals_are_where_they_should_be(server, measure):
+    even = measure(server.url, out="even")
+    assert {b - a for a, b in itertools.pairwise(intended(even))} == {10_000_000}
+
+    bursts = measure(server.url, out="wrk2", arrivals="wrk2-phase")
+    instants = Counter(intended(bursts))
+    assert set(instants.values()) == {4}
+    assert {b - a for a, b in itertools.pairwise(sorted(instants))} == {40_000_000}
+    for instant in instants:
+        used = {row["connection"] for row in bursts.rows if int(row["intended_ns"]) == instant}
+        assert used == {"0", "1", "2", "3"}
+    assert bursts.result.window_s == 0.48  # 12.5 bursts are not whole: 12
+
+
+def test_the_connection_that_has_been_free_longest_is_taken(server, measure):
+    run = measure(server.url)
+
+    used = [row["connection"] for row in run.rows]
+    assert Counter(used) == {"0": 13, "1": 13, "2": 12, "3": 12} or set(Counter(used).values()) == {12, 13}
+    assert all(len(set(used[i : i + 4])) == 4 for i in range(0, 48, 4))
+
+
+def test_unique_users_cookies_and_body(server, measure, tmp_path):
+    users = tmp_path / "users.jsonl"
+    users.write_text(
+        "".join(json.dumps({"name": f"u {n}", "id": n, "token": f"t{n}"}) + "\n" for n in range(3))
+    )
+    request = RequestTemplate(
+        method="POST",
+        path="/echo/{user.id}",
+        headers={"X-User": "{user.name}"},
+        cookies={"access_token": "{user.token}"},
+        json={"email": "{unique}@test.example", "name": "{user.name}"},
+        expect=Expectation(status=200, json_keys=["ok"]),
+    )
+    changes = {"request": request, "users_file": users, "warmup_s": 0.1}
+    for name, arrivals in (("one", "even"), ("two", "wrk2-phase")):  # the same run twice
+        assert_consistent(measure(server.url, out=name, arrivals=arrivals, **changes))
+
+    emails = []
+    turns = Counter()
+    records = server.get("/records")
+    for method, url, header_list, body, *_ in records:
+        headers = dict(header_list)
+        document = json.loads(body)
+        emails.append(document["email"])
+        user = url.removeprefix("/echo/")
+        turns[user] += 1
+        assert method == "POST"
+        assert headers["Content-Type"] == "application/json"
+        assert headers["Cookie"] == f"access_token=t{user}"
+        assert headers["X-User"] == document["name"] == f"u {user}"
+    assert len(set(emails)) == len(emails) == len(records) >= 2 * (1 + 8 + 48)
+    assert all(re.fullmatch(r"[a-z0-9]{25}@test\.example", email) for email in emails)
+    assert max(turns.values()) - min(turns.values()) <= 4  # two runs start their turns anew
+
+
+def test_a_form_is_urlencoded(server, measure):
+    request = RequestTemplate(
+        method="POST",
+        path="/echo",
+        form={"username": "a b&c", "u": "{unique}"},
+        expect=Expectation(status=200),
+    )
+    measure(server.url, request=request)
+
+    bodies = [parse_qs(record[3], strict_parsing=True) for record in server.get("/records")]
+    assert {body["username"][0] for body in bodies} == {"a b&c"}
+    assert len({body["u"][0] for body in bodies}) == len(bodies) == 51
+
+
+SHAPES = {"/empty": 204} | dict.fromkeys(
+    ("/chunked", "/interim", "/drip", "/large", "/close", "/idle-close"), 200
+)
+FAILURES = {"/rst": "reset", "/eof": "closed", "/garbage": "protocol", "/twice": "protocol"}
+
+
+@pytest.fixture(scope="module")
+def side_by_side(shared_server, generators):
+    """One run a path of SHAPES and FAILURES, all at the same time to save some."""
+    started = {
+        path: generators(shared_server.url, path, status=SHAPES.get(path, 200))
+        for path in (*SHAPES, *FAILURES)
+    }
+    return {path: generator.finish() for path, generator in started.items()}
+
+
+@pytest.mark.parametrize("path", SHAPES)
+def test_answers_of_every_shape_are_completed(side_by_side, path):
+    run = side_by_side[path]
+
+    assert_consistent(run)
+    assert run.result.completed + sum(run.result.errors.values()) == 50
+    if path == "/idle-close":  # a request may meet the closing
+        assert run.result.errors.keys() <= {"closed", "reset"}
+    else:
+        assert (run.result.errors, run.result.statuses) == ({}, {str(SHAPES[path]): 50})
+    assert run.result.unexpected_status == 0
+    assert run.result.reconnects == (0 if "close" not in path else pytest.approx(50, abs=5))
+
+
+@pytest.mark.parametrize("path", FAILURES)
+def test_failures_are_counted_by_kind_and_mended(side_by_side, path):
+    """The server fails every fifth time; the gate has been its first."""
+    run = side_by_side[path]
+
+    assert_consistent(run)
+    assert run.result.errors == {FAILURES[path]: 10}
+    assert run.result.completed == 40
+    assert run.result.reconnects == 10
+    assert run.result.achieved_rps == 80
+
+
+def test_unexpected_statuses_are_answers(server, measure):
+    run = measure(server.url, "/error")
+
+    assert_consistent(run)
+    assert run.result.statuses == {"200": 25, "500": 25}
+    assert run.result.unexpected_status == 25
+    assert (run.result.completed, run.result.errors) == (50, {})
+
+
+def test_a_server_that_never_answers_times_out(server, measure):
+    run = measure(server.url, "/never", timeout_s=0.2, rate=40.0)
+
+    assert_consistent(run)
+    assert run.result.completed == 0
+    assert run.result.errors == {"timeout": run.result.sent}
+    assert 8 <= run.result.sent <= 12  # 4 connections, one request each in 0.2 s of 0.5 s
+    assert run.result.unsent == 20 - run.result.sent
+    assert run.result.reconnects == run.result.sent
+    for row in run.rows[: run.result.sent]:
+        assert 0.2 <= (int(row["done_ns"]) - int(row["sent_ns"])) / NS < 0.4
+
+
+def test_the_drain_is_bounded(server, measure):
+    run = measure(server.url, "/never", timeout_s=20.0, drain_s=0.2)
+
+    assert_consistent(run)
+    assert run.result.errors == {"timeout": 4}
+    assert 0.2 <= (run.result.drained_ns - run.result.window_end_ns) / NS < 0.6
+
+
+def test_a_saturated_server_leaves_a_backlog_and_no_lies(server, measure):
+    """20 ms a request, one at a time: 50 requests per second at most, 200 offered."""
+    run = measure(server.url, "/slow", rate=200.0, window_s=1.0)
+    result = run.result
+
+    assert_consistent(run)
+    assert result.scheduled == 200
+    assert 30 <= result.completed <= 54
+    assert result.unsent == 200 - result.completed > 100
+    assert result.achieved_rps < 60 < result.offered_rps == 200
+    # Request k of this queue is answered 20 ms * (k + 1) after the start, was due after 5 ms * k.
+    theory = [20 * (k + 1) - 5 * k for k in range(result.completed)]
+    assert result.latency.mean == pytest.approx(sum(theory) / len(theory), rel=0.25)
+    assert result.latency.max == pytest.approx(theory[-1], rel=0.25)
+    # Four at once share the server: 80 ms each, save the first three.
+    assert result.service_time.p50 == pytest.approx(80, rel=0.25)
+    assert result.system_send_lag.max > 300
+    assert result.own_send_lag.p50 < 5
+
+
+def test_latency_counts_from_the_intended_time_against_known_stalls(start_server, measure):
+    """The server sleeps 0.2 s of every 2 s; the window holds 2 such periods.
+
+    A request due u s into a stall waits 0.2 - u: the mean is 0.2^2 / (2 * 2) = 10 ms, the share that
+    waits longer than x is (0.2 - x) / 2, so p99 = 180 ms and p999 = 198 ms. From the send time only
+    one request a connection has waited: 4 connections * 0.2 s / (2 s * 300 rps) = 1.3 ms at most.
+    """
+    run = measure(start_server(0.2, 2).url, rate=300.0, window_s=4.0)
+    result = run.result
+
+    assert_consistent(run)
+    assert (result.completed, result.achieved_rps) == (1200, 300)
+    assert result.latency.mean == pytest.approx(10, rel=0.15)
+    assert result.latency.p50 < 5
+    assert result.latency.p99 == pytest.approx(180, rel=0.06)
+    assert result.latency.p999 == pytest.approx(198, rel=0.06)
+    assert result.service_time.mean < 3
+    assert result.service_time.p99 < 100
+    assert result.service_time.max == pytest.approx(198, rel=0.08)
+    # The wait for a connection is the server's, not ours.
+    assert result.system_send_lag.max == pytest.approx(190, rel=0.1)
+    assert result.system_send_lag.mean == pytest.approx(9, rel=0.25)
+    assert result.own_send_lag.mean < 2
+
+
+def test_a_late_connection_catches_up_its_own_backlog(start_server, measure):
+    run = measure(start_server(0.2, 1).url, rate=200.0, window_s=1.0, arrivals="wrk2-phase")
+
+    assert_consistent(run)
+    assert run.result.completed == 200
+    for connection in "0123":
+        due = [int(row["intended_ns"]) for row in run.rows if row["connection"] == connection]
+        assert {b - a for a, b in itertools.pairwise(due)} == {20_000_000}
+    assert run.result.system_send_lag.max > 120
+
+
+def stop(generator, seconds):
+    generator.process.send_signal(signal.SIGSTOP)
+    time.sleep(seconds)  # not a wait: the stall itself
+    generator.process.send_signal(signal.SIGCONT)
+    return generator.finish()
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_a_stopped_generator_blames_itself(server, generators, connections):
+    generator = generators(server.url, "/echo", window_s=1.5, connections=connections, threads=1)
+    wait_for(lambda: server.get("/count").get("/echo", 0) > 20)
+    run = stop(generator, 0.4)
+    result = run.result
+
+    assert run.code == 0
+    assert_consistent(run)
+    assert result.completed == 150
+    assert result.own_send_lag.max == pytest.approx(400, rel=0.15)
+    # Of 1.5 s, 0.4 s stood still: 27 % of the requests waited 0.2 s in the mean.
+    assert result.own_send_lag.mean == pytest.approx(0.4**2 / 2 / 1.5 * 1000, rel=0.3)
+    assert result.system_send_lag.max < 50
+    assert result.latency.max == pytest.approx(400, rel=0.15)
+
+
+def test_a_generator_stopped_at_the_windows_end_blames_itself_too(server, generators):
+    generator = generators(server.url, "/echo", window_s=0.6)
+    wait_for(lambda: server.get("/count").get("/echo", 0) > 30)
+    result = stop(generator, 0.8).result
+
+    assert result.unsent > 5
+    assert result.own_send_lag.p90 > 300
+    assert result.system_send_lag.max < 50
+
+
+def test_a_server_that_dies_is_retried_without_haste(start_server, measure):
+    server = start_server()
+    run = measure(server.url, "/die", timeout_s=0.3, window_s=0.8)
+
+    assert_consistent(run)
+    result = run.result
+    assert result.completed == 28  # the gate was the first; number 30 dies
+    assert result.unsent == 80 - result.sent
+    # 4 connections, 0.5 s left and the drain, 50 ms between attempts.
+    assert 20 <= result.errors["connect"] <= 4 * (0.5 + 0.3) / 0.05
+    # A connection may still be accepted by the dying server's kernel.
+    assert 4 <= result.reconnects <= 12
+
+
+@pytest.mark.parametrize(
+    ("path", "expect", "detail"),
+    [
+        ("/error/x", Expectation(status=201), "The answer's status is 200, not 201."),
+        ("/text", Expectation(status=200, json_keys=["ok"]), "The answer's body is not JSON."),
+        ("/array", Expectation(status=200, json_keys=["ok"]), "The answer's body is not a JSON object."),
+        ("/ok", Expectation(status=200, json_keys=["ok", "id"]), "The answer's JSON has no id."),
+        ("/cookies", Expectation(status=200, cookies=["csrf", "sid"]), "The answer sets no cookie sid."),
+        ("/ssh", Expectation(status=200), "The answer is not HTTP/1.1."),
+    ],
+)
+def test_a_wrong_answer_stops_the_run_before_any_load(server, measure, capsys, path, expect, detail):
+    run = measure(server.url, request=RequestTemplate(method="GET", path=path, expect=expect))
+
+    assert run.code == 3
+    assert (run.result.gate.ok, run.result.gate.detail) == (False, detail)
+    assert run.result.scheduled == run.result.sent == run.result.latency.count == len(run.rows) == 0
+    assert run.result.first_send_ns == run.result.window_end_ns == 0
+    assert capsys.readouterr().err == f"ironbench: {detail}\n"
+    assert server.get("/count")[path] == 1
+
+
+def test_a_right_answer_with_cookies_passes(server, measure):
+    expect = Expectation(status=200, json_keys=["name"], cookies=["access_token", "csrf"])
+    request = RequestTemplate(method="GET", path="/cookies", expect=expect)
+
+    assert measure(server.url, request=request, window_s=0.1).result.gate.ok
+
+
+def test_no_server_is_a_gate_that_failed(measure, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    run = measure(f"http://127.0.0.1:{port}")
+
+    assert (run.code, run.result.gate.status) == (3, 0)
+    assert f"No connection to 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_names_are_resolved(server, measure):
+    run = measure(server.url.replace("127.0.0.1", "localhost"), "/echo", window_s=0.1)
+
+    assert run.result.completed == 10
+    assert all(dict(record[2])["Host"].startswith("localhost:") for record in server.get("/records"))
+
+
+def test_sigterm_leaves_nothing(server, generators):
+    generator = generators(server.url, "/echo", window_s=30.0)
+    wait_for(lambda: server.get("/count").get("/echo", 0) > 10)
+    generator.process.terminate()
+
+    assert generator.process.wait(timeout=10) == 143
+    assert generator.stderr() == ""
+    assert list(generator.out.iterdir()) == []
+
+
+def wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)  # between two looks at the condition
