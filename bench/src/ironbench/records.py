@@ -19,13 +19,16 @@ or all connections together, as wrk2's threads fire theirs."""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all records: immutable; an unknown field is refused. (kw_only is not inherited.)"""
+    """Base of all records: immutable; an unknown field is refused.
+
+    Subclasses repeat ``kw_only``, which is not inherited, and ``frozen``, for type checkers.
+    """
 
 
 # --- study: what is measured -------------------------------------------------------------------
 
 
-class Expectation(Record, kw_only=True):
+class Expectation(Record, frozen=True, kw_only=True):
     """What a correct answer looks like; the gate and every response are held against it."""
 
     status: int
@@ -35,7 +38,7 @@ class Expectation(Record, kw_only=True):
     """Cookies that the response must set (gate only)."""
 
 
-class RequestTemplate(Record, kw_only=True):
+class RequestTemplate(Record, frozen=True, kw_only=True):
     """One request as data.
 
     Strings may hold ``{unique}`` (never the same twice, across connections, runs and sessions) and
@@ -52,7 +55,7 @@ class RequestTemplate(Record, kw_only=True):
     expect: Expectation
 
 
-class Load(Record, kw_only=True):
+class Load(Record, frozen=True, kw_only=True):
     """Open-loop load: ``rate`` requests per second over ``connections``, split over ``threads``."""
 
     rate: float
@@ -61,7 +64,7 @@ class Load(Record, kw_only=True):
     arrivals: Arrivals
 
 
-class Experiment(Record, kw_only=True):
+class Experiment(Record, frozen=True, kw_only=True):
     title: str
     request: RequestTemplate
     load: Load
@@ -73,7 +76,7 @@ class Experiment(Record, kw_only=True):
     expect_saturation: bool = False
 
 
-class Protocol(Record, kw_only=True):
+class Protocol(Record, frozen=True, kw_only=True):
     """How much and in which order."""
 
     blocks: int
@@ -83,11 +86,13 @@ class Protocol(Record, kw_only=True):
     """False: the report says that this protocol allows no verdict."""
 
 
-class Study(Record, kw_only=True):
+class Study(Record, frozen=True, kw_only=True):
     schema: int
     name: str
     title: str
     source: str
+    baseline: str = "baseline"
+    """The variant that effects are measured against; an experiment without it starts at its first."""
     protocols: dict[str, Protocol]
     experiments: dict[str, Experiment]
 
@@ -95,7 +100,7 @@ class Study(Record, kw_only=True):
 # --- plan: what comes when ---------------------------------------------------------------------
 
 
-class PlannedRun(Record, kw_only=True):
+class PlannedRun(Record, frozen=True, kw_only=True):
     """One run of a plan; ``position`` counts from 1 over the whole plan."""
 
     position: int
@@ -112,7 +117,7 @@ class PlannedRun(Record, kw_only=True):
         return base if self.attempt == 1 else f"{base}.retry{self.attempt - 1}"
 
 
-class Plan(Record, kw_only=True):
+class Plan(Record, frozen=True, kw_only=True):
     """The ordered runs, made from study, protocol and seed; the same three give the same plan."""
 
     schema: int
@@ -134,7 +139,7 @@ class Plan(Record, kw_only=True):
 # --- host: where it runs -----------------------------------------------------------------------
 
 
-class CoreLayout(Record, kw_only=True):
+class CoreLayout(Record, frozen=True, kw_only=True):
     """Which CPUs belong to whom, as kernel CPU lists ("0-1", "2,4"). The inventory's one datum."""
 
     name: str
@@ -147,7 +152,7 @@ class CoreLayout(Record, kw_only=True):
     """True: services share CPUs with each other or with the load generator; no verdict on latency."""
 
 
-class Service(Record, kw_only=True):
+class Service(Record, frozen=True, kw_only=True):
     """A measured service of a host."""
 
     name: Literal["app", "postgresql", "pgbouncer", "valkey"]
@@ -156,7 +161,7 @@ class Service(Record, kw_only=True):
     cpus: str
 
 
-class HostCommands(Record, kw_only=True):
+class HostCommands(Record, frozen=True, kw_only=True):
     """The app's own commands, argv with ``{variant}`` and ``{users}``; run on the app's host only.
 
     ``prepare`` empties PostgreSQL and Valkey, seeds roles and users, runs ANALYZE and CHECKPOINT,
@@ -166,7 +171,7 @@ class HostCommands(Record, kw_only=True):
     prepare: list[str]
 
 
-class Host(Record, kw_only=True):
+class Host(Record, frozen=True, kw_only=True):
     """A host as the role ``bench`` describes it in /etc/ironbench/host.json."""
 
     schema: int
@@ -185,7 +190,7 @@ class Host(Record, kw_only=True):
 # --- session: one run as it is handed to the hosts ---------------------------------------------
 
 
-class Session(Record, kw_only=True):
+class Session(Record, frozen=True, kw_only=True):
     """What the hosts need to know of one run; every ``ironbench host`` command reads it from stdin."""
 
     schema: int
@@ -202,7 +207,7 @@ class Session(Record, kw_only=True):
     """From the generator's start to its drained window, at the latest when nothing is wrong."""
 
 
-class Affinity(Record, kw_only=True):
+class Affinity(Record, frozen=True, kw_only=True):
     """Effective CPUs of one process (all its threads), read from /proc."""
 
     service: str
@@ -212,7 +217,7 @@ class Affinity(Record, kw_only=True):
     ok: bool
 
 
-class UnitState(Record, kw_only=True):
+class UnitState(Record, frozen=True, kw_only=True):
     """A service's unit as systemd and /proc show it at one moment."""
 
     service: str
@@ -231,7 +236,7 @@ class UnitState(Record, kw_only=True):
     affinity: list[Affinity]
 
 
-class Snapshot(Record, kw_only=True):
+class Snapshot(Record, frozen=True, kw_only=True):
     """State of one host just before the generator starts, or just after it ended."""
 
     schema: int
@@ -245,10 +250,41 @@ class Snapshot(Record, kw_only=True):
     """Observer's unit -> ActiveState."""
 
 
+class HostFacts(Record, frozen=True, kw_only=True):
+    """What ``ironbench host describe`` tells for the bundle; None or empty where the host does not tell."""
+
+    schema: int
+    name: str
+    cpu_model: str
+    cpu_count: int
+    topology: list[dict[str, str]]
+    """By CPU: cpu, core_id, package_id, thread_siblings."""
+    kernel: str
+    kernel_config: dict[str, str]
+    """The options that decide how CPU time is counted (HZ, tick and interrupt accounting)."""
+    os: str
+    memory_mib: int
+    virtualization: str
+    governors: dict[str, str]
+    boost: str | None
+    packages: dict[str, str]
+    python: str
+    ironbench: str
+    layout: CoreLayout
+    somaxconn: int
+    overcommit_memory: int
+    nofile: dict[str, tuple[int, int]]
+    """Service -> (soft, hard) of its main process, of the services that run."""
+    cgroup_version: str
+    """"v2", "hybrid", or "v1" (no unified hierarchy: no run is possible)."""
+    cpuset: bool
+    """True: AllowedCPUs= takes effect."""
+
+
 # --- run: what came out ------------------------------------------------------------------------
 
 
-class Latency(Record, kw_only=True):
+class Latency(Record, frozen=True, kw_only=True):
     """Summary of one histogram, milliseconds. ``count`` samples; zeros when there are none."""
 
     count: int
@@ -262,7 +298,7 @@ class Latency(Record, kw_only=True):
     max: float
 
 
-class Gate(Record, kw_only=True):
+class Gate(Record, frozen=True, kw_only=True):
     """The answer to one request before the warm-up, held against the experiment's expectation."""
 
     ok: bool
@@ -272,7 +308,7 @@ class Gate(Record, kw_only=True):
     body_bytes: int
 
 
-class LoadSpec(Record, kw_only=True):
+class LoadSpec(Record, frozen=True, kw_only=True):
     """What one generator process is to do (``ironbench load --spec``)."""
 
     schema: int
@@ -294,7 +330,7 @@ class LoadSpec(Record, kw_only=True):
     users_file: str | None
 
 
-class LoadResult(Record, kw_only=True):
+class LoadResult(Record, frozen=True, kw_only=True):
     """What the generator saw in the window.
 
     ``scheduled`` requests were due in the window; ``sent`` went out before its end; ``unsent`` were
@@ -339,7 +375,7 @@ class LoadResult(Record, kw_only=True):
     local_ports: list[int]
 
 
-class ServiceCpu(Record, kw_only=True):
+class ServiceCpu(Record, frozen=True, kw_only=True):
     """CPU work of one cgroup between first send and drained."""
 
     service: str
@@ -351,9 +387,11 @@ class ServiceCpu(Record, kw_only=True):
     net_ms: float
     """total_ms less idle_ms_per_s over the same time."""
     per_request_ms: float
+    host: str = ""
+    """Filled in when the run is sealed."""
 
 
-class CoreUse(Record, kw_only=True):
+class CoreUse(Record, frozen=True, kw_only=True):
     """sar's view of one CPU over its samples in the window, per cent of the time."""
 
     cpu: int
@@ -368,9 +406,11 @@ class CoreUse(Record, kw_only=True):
     """usr + nice + sys + irq + soft + guest + gnice."""
     usr_whole_record: float
     """%usr over all of sar's samples, load or not: the article's reading."""
+    host: str = ""
+    """Filled in when the run is sealed."""
 
 
-class CpuCheck(Record, kw_only=True):
+class CpuCheck(Record, frozen=True, kw_only=True):
     """Two instruments on the same CPUs in the same time: cgroup counters against sar."""
 
     cpus: str
@@ -378,9 +418,16 @@ class CpuCheck(Record, kw_only=True):
     sar_ms: float
     difference: float
     """cgroup_ms / sar_ms - 1."""
+    sampling_error: float = 0.0
+    """Standard error of ``difference`` by sar's sampling at ticks alone, at the longest tick (10 ms)."""
+    nonidle_ms: float | None = None
+    """The same CPUs by the exact instrument of the two in /proc/stat: elapsed time less idle, iowait and
+    steal. It sees foreign work that sar's ticks miss; None in records made before it was kept."""
+    host: str = ""
+    """Filled in when the run is sealed."""
 
 
-class Finding(Record, kw_only=True):
+class Finding(Record, frozen=True, kw_only=True):
     """An entry of one of the two ledgers."""
 
     kind: str
@@ -390,7 +437,7 @@ class Finding(Record, kw_only=True):
     threshold: float | None = None
 
 
-class Run(Record, kw_only=True):
+class Run(Record, frozen=True, kw_only=True):
     """run.json: one sealed run."""
 
     schema: int
@@ -410,3 +457,163 @@ class Run(Record, kw_only=True):
     instrument_faults: list[Finding]
     outcomes: list[Finding]
     ironbench_version: str
+
+
+# --- bundle: what a plan leaves behind ---------------------------------------------------------
+
+
+class Git(Record, frozen=True, kw_only=True):
+    """The working tree that the study was read from."""
+
+    commit: str
+    dirty: bool
+    """True: tracked files were changed or untracked ones lay there."""
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """manifest.json: where a bundle comes from."""
+
+    schema: int
+    id: str
+    created: str
+    """UTC, as 2026-01-31T12:00:00Z."""
+    ironbench_version: str
+    git: Git | None
+    study: str
+    study_digest: str
+    """SHA-256 of the study's record, so that comments and spacing do not count."""
+    protocol: str
+
+
+class Pending(Record, frozen=True, kw_only=True):
+    """What comes next in a bundle."""
+
+    done: bool
+    session: Session | None
+    progress: str
+    sealed: int
+    total: int
+    """Planned runs with the repetitions that are due so far."""
+
+
+class Sealed(Record, frozen=True, kw_only=True):
+    """What sealing a run answers: the figures, the two ledgers, and what comes next."""
+
+    line: str
+    done: bool
+    session: Session | None
+    progress: str
+    sealed: int
+    total: int
+    faults: list[Finding]
+    outcomes: list[Finding]
+
+
+# --- results: what the report says -------------------------------------------------------------
+
+
+class Cell(Record, frozen=True, kw_only=True):
+    """One figure of a scorecard; ``low`` and ``high`` are its range over the sessions."""
+
+    value: float | None
+    """None: nothing to show, and ``note`` says why."""
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+class Delta(Record, frozen=True, kw_only=True):
+    """Last variant against the first: ``relative`` in per cent of the first, or points alone."""
+
+    absolute: float
+    """In the row's unit; points where that is per cent."""
+    relative: float | None
+    """None where the row's unit is per cent or the first is zero."""
+
+
+class Row(Record, frozen=True, kw_only=True):
+    name: str
+    unit: Literal["ms", "%", "rps", "count", "CPU-ms"]
+    cells: dict[str, Cell]
+    """By variant."""
+    delta: Delta | None
+
+
+class Scorecard(Record, frozen=True, kw_only=True):
+    """The figures of one experiment, in the form of the article's tables."""
+
+    experiment: str
+    title: str
+    variants: list[str]
+    first: str
+    last: str
+    sessions: dict[str, int]
+    """Sessions that count, by variant."""
+    requests: dict[str, int]
+    """Latency samples merged, by variant."""
+    rows: list[Row]
+
+
+class RunFigures(Record, frozen=True, kw_only=True):
+    """One sealed run in the order of measurement."""
+
+    position: int
+    key: str
+    experiment: str
+    block: int
+    variant: str
+    attempt: int
+    started: str
+    """UTC."""
+    counted: bool
+    why_not: str
+    """Empty when counted."""
+    offered_rps: float
+    achieved_rps: float
+    latency: Latency
+    app_cpu_ms: float | None
+    """Per request."""
+    sum_cpu_ms: float | None
+    """Per request, all measured services."""
+    mhz: float | None
+    instrument_faults: list[Finding]
+    outcomes: list[Finding]
+
+
+class CheckSummary(Record, frozen=True, kw_only=True):
+    """cgroup counters against sar over the counted runs, as differences (0.01 is one per cent)."""
+
+    host: str
+    cpus: str
+    runs: int
+    median: float
+    low: float
+    high: float
+    sampling_error: float
+    """Median standard error of one run's difference by sar's sampling alone."""
+
+
+class Results(Record, frozen=True, kw_only=True):
+    """results.json: everything that the report shows, computed from the bundle alone."""
+
+    schema: int
+    rendered_by: str
+    manifest: Manifest
+    baseline: str
+    seed: int
+    blocks: int
+    retries: int
+    warmup_s: float
+    window_s: float
+    verdicts: bool
+    sealed: int
+    total: int
+    scorecards: list[Scorecard]
+    runs: list[RunFigures]
+    cpu_check: list[CheckSummary]
+    layout: dict[str, CoreLayout]
+    """By host."""
+    environment: dict[str, dict]
+    """By host, as the host told it."""
+    reproduce: list[str]
+    """Commands."""

@@ -1,0 +1,68 @@
+"""The command ``ironbench``: picks the command's module and imports no other."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+from ironbench.errors import IronbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BAD_INPUT = 2
+
+COMMANDS = {
+    "plan": ("ironbench.commands", "make a plan and its bundle"),
+    "pending": ("ironbench.commands", "tell which run comes next"),
+    "environment": ("ironbench.commands", "keep what a host tells of itself in a bundle"),
+    "seal": ("ironbench.commands", "judge and seal the pending run"),
+    "report": ("ironbench.commands", "compute the report from a bundle"),
+    "load": ("ironbench.load.cli", "run one load window against a server"),
+    "host": ("ironbench.host.cli", "what the playbooks run on a host"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status: 2 for bad input, else what the command says."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    try:
+        args = _parser(command).parse_args(arguments)
+        return args.func(args)
+    except IronbenchError as error:
+        print(f"ironbench: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """Build the parser with the arguments of ``command`` only."""
+    parser = argparse.ArgumentParser(
+        prog="ironbench",
+        description="Performance test bench: plans, load generation, validity and report.",
+        epilog="Every command explains itself: ironbench COMMAND --help.",
+    )
+    parser.add_argument("--version", action=_Version)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    chosen = COMMANDS[command][0] if command in COMMANDS else None
+    for name, (module, summary) in COMMANDS.items():
+        if module != chosen:
+            subparsers.add_parser(name, help=summary)
+    if chosen is not None:
+        importlib.import_module(chosen).add_parser(subparsers)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked, since importlib.metadata is slow to import."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import importlib.metadata  # noqa: PLC0415 - see the docstring
+
+        print(f"ironbench {importlib.metadata.version('ironbench')}")
+        parser.exit()

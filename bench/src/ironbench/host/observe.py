@@ -1,0 +1,112 @@
+"""Starting the observers: sar and the CPU sampler, as units that end by themselves."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ironbench.collect.cgroup import LOAD_GENERATOR, ROOT, SLICE, Header
+from ironbench.errors import IronbenchError
+from ironbench.host import proc, sar, snapshot, system
+from ironbench.records import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ironbench.host.place import Place
+
+SPARE_S = 60.0
+"""Life of an observer beyond the expected session: the controller's way from step to step."""
+START_DEADLINE_S = 10.0
+POLL_S = 0.05
+
+
+def observe(place: Place) -> dict:
+    """Start the observers and return their units once both have a sample on disk.
+
+    The state before the run is written again, now that it includes the observers.
+    """
+    if not (place.directory / "before.json").exists():
+        raise IronbenchError(f"{place.key} is not prepared on this host; run `ironbench host prepare` first.")
+    mount = proc.unified_mount()
+    for file in (place.sar_data, place.cgroup_record):
+        if file.exists():
+            raise IronbenchError(
+                f"{place.key} has been observed already; run `ironbench host prepare` again."
+            )
+    place.cgroup_record.write_bytes(msgspec.json.encode(_header(place, mount)) + b"\n")
+    life = math.ceil(place.session.expected_s + SPARE_S)
+    sampler, sar_unit = place.session_unit("sampler"), place.session_unit("sar")
+    module = [sys.executable, "-m", "ironbench.host.sampler"]
+    system.start_transient(
+        sampler, [*module, str(place.cgroup_record), str(mount), str(life)], _properties(place, life)
+    )
+    module = [sys.executable, "-m", "ironbench.host.sar"]
+    system.start_transient(
+        sar_unit,
+        [*module, str(place.sar_data), str(life)],
+        _properties(place, life) | {"StandardOutput": "null"},
+    )
+    _wait(sampler, lambda: place.cgroup_record.read_bytes().count(b"\n") > 1)
+    _wait(sar_unit, lambda: place.sar_data.exists() and _sar_samples(place.sar_data) > 0)
+    snapshot.write(place, "before.json")
+    return {"units": [sar_unit, sampler]}
+
+
+def _properties(place: Place, life: int) -> dict[str, str]:
+    # Outside of the bench's slice: the slice holds what is measured, not who measures.
+    return {
+        "CPUAffinity": place.host.layout.housekeeping,
+        "RuntimeMaxSec": str(life + 10),
+        "Environment": " ".join(f"{name}={value}" for name, value in sar.ENVIRONMENT.items()),
+    }
+
+
+def _header(place: Place, mount: Path) -> Header:
+    services = {s.name: system.show(place.service_unit(s))["ControlGroup"] for s in place.host.services}
+    stopped = [name for name, cgroup in services.items() if not cgroup]
+    if stopped:
+        raise IronbenchError(f"{', '.join(stopped)} does not run; run `ironbench host prepare` first.")
+    # A slice that holds nothing yet has no cgroup; its place follows from its name.
+    bench = system.show(place.host.slice)["ControlGroup"] or slice_cgroup(place.host.slice)
+    generator = {}
+    if "load_generators" in place.host.groups:
+        generator = {LOAD_GENERATOR: f"{bench}/{place.session_unit('load')}"}
+    top = [f"/{path.name}" for path in sorted(mount.iterdir()) if path.suffix in (".slice", ".scope")]
+    if bench not in top and bench.count("/") == 1:
+        top.append(bench)
+    with open("/proc/stat") as file:  # noqa: PTH123 - the rest of /proc is read likewise
+        cpus = [int(line.split()[0][3:]) for line in file if line[:3] == "cpu" and line[3].isdigit()]
+    return Header(
+        schema=SCHEMA,
+        cgroups={**services, **generator, SLICE: bench, ROOT: "/", **{path: path for path in top}},
+        cpus=cpus,
+    )
+
+
+def slice_cgroup(name: str) -> str:
+    """Cgroup of a slice by its name: a-b.slice lies in a.slice (systemd.slice(5))."""
+    parts = name.removesuffix(".slice").split("-")
+    return "".join(f"/{'-'.join(parts[: i + 1])}.slice" for i in range(len(parts)))
+
+
+def _sar_samples(data: Path) -> int:
+    """Count the samples on disk; none as long as sar has written no more than its header."""
+    try:
+        text = system.run(["sadf", "-j", str(data), "--", "-w"])
+    except IronbenchError:
+        return 0
+    return text.count('"timestamp"')
+
+
+def _wait(unit: str, sampling: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_DEADLINE_S
+    while not sampling():
+        if time.monotonic() > deadline or system.show(unit)["ActiveState"] != "active":
+            raise system.failed(unit, "left no sample")
+        time.sleep(POLL_S)

@@ -1,0 +1,88 @@
+"""Names of what a session has on a host: its directory, its archive, its transient units."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ironbench.errors import IronbenchError
+
+if TYPE_CHECKING:
+    from ironbench.records import Host, Service, Session
+
+OBSERVERS = ("sar", "sampler")
+UNIT_KINDS = (*OBSERVERS, "load")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one session lives on this host."""
+
+    host: Host
+    session: Session
+
+    def __post_init__(self) -> None:
+        for what, name in (("key", self.key), ("variant", self.session.run.variant)):
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+                raise IronbenchError(
+                    f"the run's {what} {name!r} cannot be part of a unit's name; "
+                    "use letters, digits, '_', '.' and '-' only."
+                )
+
+    @property
+    def key(self) -> str:
+        return self.session.run.key
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.host.state_dir, "sessions", self.key)
+
+    @property
+    def archive(self) -> Path:
+        return self.directory.with_name(f"{self.key}.tar.gz")
+
+    @property
+    def answer(self) -> Path:
+        """What ``collect`` printed, kept beside the archive so that it can be printed again."""
+        return self.directory.with_name(f"{self.key}.collected.json")
+
+    @property
+    def users(self) -> Path:
+        return self.directory / "users.jsonl"
+
+    @property
+    def spec(self) -> Path:
+        return self.directory / "spec.json"
+
+    @property
+    def sar_data(self) -> Path:
+        return self.directory / "sar.bin"
+
+    @property
+    def cgroup_record(self) -> Path:
+        return self.directory / "cgroup.jsonl"
+
+    def session_unit(self, kind: str) -> str:
+        """Name of the session's transient unit of a kind in UNIT_KINDS."""
+        return f"ironbench-{kind}-{self.key}.service"
+
+    def service_unit(self, service: Service) -> str:
+        """Name of a service's unit for the session's variant."""
+        return service.unit.replace("{variant}", self.session.run.variant)
+
+    def make_directory(self) -> None:
+        """Create the session's directory, for root only."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def transient_patterns() -> list[str]:
+    """Patterns of all transient units of any session."""
+    return [f"ironbench-{kind}-*.service" for kind in UNIT_KINDS]
+
+
+def app_pattern(host: Host) -> str | None:
+    """Pattern of the app's unit for every variant; None where no app runs."""
+    units = [service.unit for service in host.services if service.name == "app"]
+    return units[0].replace("{variant}", "*") if units else None

@@ -1,0 +1,92 @@
+"""Running commands and asking systemd."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from ironbench.errors import IronbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+JOURNAL_LINES = 20
+
+
+def run(argv: Sequence[str]) -> str:
+    """Run a command and return its stdout; raise IronbenchError with its stderr when it fails."""
+    try:
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise IronbenchError(f"cannot run {argv[0]}: {error.strerror}; install it on this host.") from error
+    if done.returncode:
+        raise IronbenchError(f"{' '.join(argv)} failed ({done.returncode}): {done.stderr.strip()}")
+    return done.stdout
+
+
+def show(unit: str) -> dict[str, str]:
+    """All properties of a unit that this package uses; of an unknown unit, ActiveState is inactive."""
+    names = (
+        "ActiveState",
+        "ControlGroup",
+        "ExecMainCode",
+        "ExecMainStatus",
+        "InvocationID",
+        "MainPID",
+        "NRestarts",
+        "Result",
+        "SubState",
+    )
+    text = run(["systemctl", "show", f"--property={','.join(names)}", "--", unit])
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def start(unit: str) -> None:
+    """Start a unit if it is not active.
+
+    Raises IronbenchError with the unit's last journal lines when it does not become active.
+    """
+    if show(unit)["ActiveState"] == "active":
+        return
+    try:
+        run(["systemctl", "start", "--", unit])
+    except IronbenchError as error:
+        raise failed(unit, "did not start") from error
+    if show(unit)["ActiveState"] != "active":
+        raise failed(unit, "did not stay active")
+
+
+def stop(pattern: str) -> list[str]:
+    """Stop every loaded unit that matches, forget that it failed, and return those that there were."""
+    listing = run(["systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", "--", pattern])
+    units = [line.split()[0] for line in listing.splitlines()]
+    if units:
+        run(["systemctl", "stop", "--", *units])
+        # A unit that systemd has unloaded by now is unknown to reset-failed, which is as good.
+        subprocess.run(["systemctl", "reset-failed", "--", *units], check=False, stderr=subprocess.DEVNULL)
+    return units
+
+
+def active(pattern: str) -> list[str]:
+    """Return the active units that match."""
+    listing = run(
+        ["systemctl", "list-units", "--state=active", "--full", "--plain", "--no-legend", "--", pattern]
+    )
+    return [line.split()[0] for line in listing.splitlines()]
+
+
+def start_transient(unit: str, argv: Sequence[str], properties: dict[str, str]) -> None:
+    """Start a command as a transient service that keeps no hold of our stdio.
+
+    The unit is not collected: when it failed, systemd still tells how.
+    """
+    options = [f"--property={name}={value}" for name, value in properties.items()]
+    run(["systemd-run", "--quiet", f"--unit={unit}", "--property=Type=exec", *options, "--", *argv])
+
+
+def failed(unit: str, what: str) -> IronbenchError:
+    """Return the error that names a unit, what it did, and its last journal lines."""
+    lines = run(
+        ["journalctl", "--no-pager", "--output=short-iso", f"--lines={JOURNAL_LINES}", f"--unit={unit}"]
+    )
+    return IronbenchError(f"{unit} {what}; its last journal lines:\n{lines.rstrip()}")

@@ -1,0 +1,138 @@
+"""From a directory of raw outputs, one directory a host, to the evidence that is judged.
+
+The only module that knows the names of raw files and of the collectors that read them.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import statistics
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ironbench.collect import cgroup, cpu_check, sar
+from ironbench.errors import IronbenchError
+from ironbench.files import read_record
+from ironbench.judge import Evidence, HostEvidence
+from ironbench.load.histogram import Histograms
+from ironbench.records import Host, LoadResult, Session, Snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ironbench.records import CoreUse, CpuCheck, ServiceCpu
+
+LATENCY_LOG = "load/latency.hgrm"
+LOAD = "load/load.json"
+HISTOGRAMS = "load/histograms.json"
+REQUESTS = "load/requests.csv.gz"
+
+
+def read_evidence(raw: Path) -> Evidence:
+    """Read what the hosts left behind of one run.
+
+    What an observer failed to leave is noted in the evidence, for the judge. Raises IronbenchError
+    when the directory does not hold one run: no or different sessions, a missing description or
+    snapshot, or not exactly one load result.
+    """
+    directories = sorted(path for path in raw.iterdir() if path.is_dir()) if raw.is_dir() else []
+    if not directories:
+        raise IronbenchError(f"{raw} holds no raw outputs; it needs one directory a host.")
+    sessions = {path.name: read_record(path / "session.json", Session) for path in directories}
+    session = sessions[directories[0].name]
+    for name, other in sessions.items():
+        if other != session:
+            raise IronbenchError(
+                f"{raw} mixes sessions: {directories[0].name} has {session.run.key} of plan {session.plan}, "
+                f"{name} has another session; collect again into an empty directory."
+            )
+    generators = [path for path in directories if (path / LOAD).is_file()]
+    if len(generators) != 1:
+        found = ", ".join(path.name for path in generators) or "none"
+        raise IronbenchError(
+            f"{raw} needs {LOAD} from exactly one host and has it from {found}; where there is none, the "
+            "generator did not finish and its journal.txt says why."
+        )
+    load = read_record(generators[0] / LOAD, LoadResult)
+    return Evidence(
+        session=session,
+        generator=generators[0].name,
+        load=load,
+        hosts=[_host_evidence(path, load) for path in directories],
+        third_means_ms=_third_means(generators[0] / REQUESTS),
+    )
+
+
+def read_histogram(raw: Path) -> str:
+    """Return the encoded latency histogram among the raw outputs of a sealed run."""
+    paths = sorted(raw.glob(f"*/{HISTOGRAMS}"))
+    if len(paths) != 1:
+        raise IronbenchError(f"{raw} needs {HISTOGRAMS} from exactly one host and has {len(paths)}.")
+    return read_record(paths[0], Histograms).latency
+
+
+def _host_evidence(directory: Path, load: LoadResult) -> HostEvidence:
+    host = read_record(directory / "host.json", Host)
+    if host.name != directory.name:
+        raise IronbenchError(f"{directory} holds the outputs of host {host.name}; name it so.")
+    cpu: list[ServiceCpu] = []
+    cores: list[CoreUse] = []
+    checks: list[CpuCheck] = []
+    mhz: float | None = None
+    unusable: list[str] = []
+    if load.gate.ok:  # else there was no window to look at
+        samples, sar_json = None, b""
+        try:
+            samples = cgroup.read(directory / "cgroup.jsonl")
+            cpu = cgroup.service_cpu(samples, host, load)
+            mhz = cgroup.mean_mhz(samples, host, load)
+        except IronbenchError as error:
+            unusable.append(f"cgroup.jsonl: {error}")
+        try:
+            sar_json = _read_bytes(directory / "sar.json")
+            cores = sar.core_use(sar_json, load.first_send_ns, load.drained_ns)
+            if samples is not None:
+                checks = cpu_check(samples, sar_json, host, load)
+        except IronbenchError as error:
+            unusable.append(f"sar.json: {error}")
+    return HostEvidence(
+        host=host,
+        before=read_record(directory / "before.json", Snapshot),
+        after=read_record(directory / "after.json", Snapshot),
+        cpu=[msgspec.structs.replace(item, host=host.name) for item in cpu],
+        cores=[msgspec.structs.replace(item, host=host.name) for item in cores],
+        cpu_check=[msgspec.structs.replace(item, host=host.name) for item in checks],
+        mhz=mhz,
+        unusable=unusable,
+    )
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise IronbenchError(f"cannot read {path}: {error.strerror}.") from error
+
+
+def _third_means(path: Path) -> tuple[float, float, float] | None:
+    """Mean latency in ms of the answered requests due in each third of the window."""
+    if not path.is_file():
+        return None
+    try:
+        with gzip.open(path, "rt", newline="") as file:
+            rows = list(csv.DictReader(file))
+        due = [int(row["intended_ns"]) for row in rows]
+        start, span = min(due, default=0), max(due, default=0) - min(due, default=0)
+        thirds: tuple[list[float], ...] = ([], [], [])
+        for row, intended in zip(rows, due, strict=True):
+            if row["outcome"].isdigit():
+                third = min(2, 3 * (intended - start) // max(1, span))
+                thirds[third].append((int(row["done_ns"]) - intended) / 1e6)
+    except (OSError, EOFError, KeyError, ValueError) as error:
+        raise IronbenchError(f"{path} is not the generator's list of requests: {error}.") from error
+    if not all(thirds):
+        return None
+    first, second, last = map(statistics.fmean, thirds)
+    return first, second, last

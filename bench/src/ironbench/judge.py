@@ -1,0 +1,381 @@
+"""The two ledgers of a run: instrument faults, which invalidate it, and outcomes, which are results.
+
+A pure function of what the hosts left behind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ironbench.cpus import bench_cpus, parse_cpu_list
+from ironbench.records import (
+    CoreLayout,
+    CoreUse,
+    CpuCheck,
+    Finding,
+    Host,
+    LoadResult,
+    Record,
+    ServiceCpu,
+    Session,
+    Snapshot,
+    UnitState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class HostEvidence(Record, frozen=True, kw_only=True):
+    """What one host left behind of one run."""
+
+    host: Host
+    before: Snapshot
+    after: Snapshot
+    cpu: list[ServiceCpu]
+    cores: list[CoreUse]
+    cpu_check: list[CpuCheck]
+    mhz: float | None
+    unusable: list[str]
+    """Raw outputs of this host's observers that are missing or do not cover the window, and why."""
+
+
+class Evidence(Record, frozen=True, kw_only=True):
+    """What all hosts left behind of one run."""
+
+    session: Session
+    generator: str
+    """Name of the host that generated the load."""
+    load: LoadResult
+    hosts: list[HostEvidence]
+    third_means_ms: tuple[float, float, float] | None
+    """Mean latency of the requests due in each third of the window; None where one has none."""
+
+
+class Threshold(Record, frozen=True, kw_only=True):
+    """A limit, the looser one of packed layouts, and the reason for both."""
+
+    limit: float
+    packed: float
+    reason: str
+
+
+SEND_LAG_FLOOR_MS = Threshold(
+    limit=1.0,
+    packed=50.0,
+    reason="ms; a quarter of the fastest published mean is the most that may hide in a latency; where "
+    "services share CPUs with the generator it waits for its turn, and nobody reads latency there",
+)
+SEND_LAG_SHARE = Threshold(
+    limit=0.10,
+    packed=0.50,
+    reason="of the mean distance between requests, which is the same for all variants: a limit drawn "
+    "from the measured latency would throw out fast variants more often than slow ones",
+)
+GENERATOR_CPU = Threshold(
+    limit=0.7,
+    packed=0.7,
+    reason="of one CPU; one process cannot use more than 1.0, and queues grow well before that",
+)
+STEAL = Threshold(
+    limit=2.0,
+    packed=2.0,
+    reason="per cent of a bench CPU; the margin of verdicts is 2 %, and stolen time is larger than that",
+)
+CLOCK_STEP_MS = Threshold(
+    limit=10.0,
+    packed=10.0,
+    reason="ms; reading the two clocks one after the other differs by less than 1 ms, slewing moves both",
+)
+FOREIGN_CPU = Threshold(
+    limit=0.05,
+    packed=0.25,
+    reason="of the CPUs' time in the window; kernel work outside of any service stays below on CPUs of "
+    "their own; CPUs shared with housekeeping also carry that, legitimately",
+)
+SATURATION = Threshold(
+    limit=0.99,
+    packed=0.99,
+    reason="of the offered rate; with nothing left unsent the two are equal exactly",
+)
+DRIFT = Threshold(
+    limit=2.0,
+    packed=2.0,
+    reason="mean latency of the last third of the window over the first; a queue that grows, not noise",
+)
+
+OTHER = "other"
+"""The collector's name for all cgroups that are neither a service nor the load generator."""
+
+_DIED = {"exit-code", "signal", "core-dump", "oom-kill", "watchdog", "timeout", "start-limit-hit"}
+"""systemd's Result values of a service that ended by itself; stopped from outside leaves success."""
+
+
+def judge(evidence: Evidence) -> tuple[list[Finding], list[Finding]]:
+    """Return (instrument faults, outcomes)."""
+    return list(_instrument_faults(evidence)), list(_outcomes(evidence))
+
+
+# --- instrument faults -------------------------------------------------------------------------
+
+
+def _instrument_faults(evidence: Evidence) -> Iterator[Finding]:
+    yield from _generator_faults(evidence)
+    for host in evidence.hosts:
+        yield from _named(host, _steal(host))
+        yield from _named(host, _throttling(host))
+        yield from _named(host, _clock_step(host))
+        yield from _named(host, _foreign_cpu(host, evidence.load))
+        yield from _named(host, _affinity(host))
+        yield from _named(host, _observers(host))
+        yield from _named(host, _interrupted(host))
+
+
+def _generator_faults(evidence: Evidence) -> Iterator[Finding]:
+    load = evidence.load
+    packed = any(h.host.layout.packed for h in evidence.hosts if h.host.name == evidence.generator)
+    floor = _limit(SEND_LAG_FLOOR_MS, packed=packed)
+    gap_ms = 1000 / evidence.session.experiment.load.rate
+    limit = max(floor, _limit(SEND_LAG_SHARE, packed=packed) * gap_ms)
+    lag = load.own_send_lag.p99
+    if lag > limit:
+        yield Finding(
+            kind="generator-late",
+            detail=f"1 % of the sends left {lag:.1f} ms late or more although a connection was free "
+            f"(limit {limit:.1f} ms)",
+            host=evidence.generator,
+            value=lag,
+            threshold=limit,
+        )
+    limit = _limit(GENERATOR_CPU, packed=packed)
+    if load.cpu_share > limit:
+        yield Finding(
+            kind="generator-saturated",
+            detail=f"the generator used {load.cpu_share:.2f} of one CPU (limit {limit:.2f})",
+            host=evidence.generator,
+            value=load.cpu_share,
+            threshold=limit,
+        )
+
+
+def _steal(host: HostEvidence) -> Iterator[Finding]:
+    limit = _limit(STEAL, packed=host.host.layout.packed)
+    bench = bench_cpus(host.host)
+    stolen = {core.cpu: core.steal for core in host.cores if core.cpu in bench}
+    if stolen and max(stolen.values()) > limit:
+        cpu = max(stolen, key=stolen.__getitem__)
+        yield Finding(
+            kind="steal",
+            detail=f"the hypervisor took {stolen[cpu]:.1f} % of CPU {cpu} (limit {limit:.1f} %)",
+            value=stolen[cpu],
+            threshold=limit,
+        )
+
+
+def _throttling(host: HostEvidence) -> Iterator[Finding]:
+    grown = {
+        cpu: count - host.before.throttled.get(cpu, count)
+        for cpu, count in host.after.throttled.items()
+        if count > host.before.throttled.get(cpu, count)
+    }
+    if grown:
+        yield Finding(
+            kind="throttling",
+            detail=f"the CPU was throttled for heat {sum(grown.values())} times (CPU {', '.join(grown)})",
+            value=sum(grown.values()),
+            threshold=0,
+        )
+
+
+def _clock_step(host: HostEvidence) -> Iterator[Finding]:
+    before = host.before.ns - host.before.monotonic_ns
+    step = (host.after.ns - host.after.monotonic_ns - before) / 1e6
+    limit = _limit(CLOCK_STEP_MS, packed=host.host.layout.packed)
+    if abs(step) > limit:
+        yield Finding(
+            kind="clock-step",
+            detail=f"the clock was stepped by {step:+.0f} ms (limit {limit:.0f} ms)",
+            value=step,
+            threshold=limit,
+        )
+
+
+def _foreign_cpu(host: HostEvidence, load: LoadResult) -> Iterator[Finding]:
+    """Work outside of every cgroup (sar against cgroups), and of other cgroups where they may live.
+
+    The second only where housekeeping shares CPUs with the bench: elsewhere the first sees it.
+    """
+    layout = host.host.layout
+    limit = _limit(FOREIGN_CPU, packed=layout.packed)
+    span_ms = (load.drained_ns - load.first_send_ns) / 1e6
+    work = [(check.cpus, check.sar_ms - check.cgroup_ms) for check in host.cpu_check]
+    if not bench_cpus(host.host).isdisjoint(parse_cpu_list(layout.housekeeping)):
+        work += [(cpu.cpus, cpu.total_ms) for cpu in host.cpu if cpu.service == OTHER]
+    for cpus, foreign_ms in work:
+        share = foreign_ms / (span_ms * len(parse_cpu_list(cpus)))
+        if share > limit:
+            yield Finding(
+                kind="foreign-cpu",
+                detail=f"{100 * share:.1f} % of CPUs {cpus} went to work that belongs to no service of the "
+                f"bench (limit {100 * limit:.0f} %)",
+                value=share,
+                threshold=limit,
+            )
+
+
+def _affinity(host: HostEvidence) -> Iterator[Finding]:
+    wrong = {
+        (a.service, a.pid): a
+        for snapshot in (host.before, host.after)
+        for unit in snapshot.units
+        for a in unit.affinity
+        if not a.ok
+    }
+    for affinity in wrong.values():
+        yield Finding(
+            kind="affinity",
+            detail=f"{affinity.service} (PID {affinity.pid}) may run on CPUs {affinity.effective} and its "
+            f"layout says {affinity.wanted}",
+        )
+
+
+def _observers(host: HostEvidence) -> Iterator[Finding]:
+    for unit in sorted(host.before.observers | host.after.observers):
+        for when, snapshot in (("before", host.before), ("after", host.after)):
+            state = snapshot.observers.get(unit, "gone")
+            if state != "active":
+                yield Finding(kind="observer-died", detail=f"{unit} was {state} {when} the window")
+                break
+    for what in host.unusable:
+        yield Finding(kind="observer-died", detail=what)
+
+
+def _interrupted(host: HostEvidence) -> Iterator[Finding]:
+    for before, after in _units(host):
+        if crash(before, after):
+            continue
+        if before.active != "active":
+            yield Finding(
+                kind="service-interrupted", detail=f"{before.service} was {before.active} before the window"
+            )
+        elif after is None or after.active != "active":
+            state = "gone" if after is None else after.active
+            yield Finding(
+                kind="service-interrupted",
+                detail=f"{before.service} was {state} after the window: something else stopped it",
+            )
+        elif after.invocation != before.invocation:
+            yield Finding(
+                kind="service-interrupted", detail=f"something else restarted {before.service} in the window"
+            )
+
+
+# --- outcomes ----------------------------------------------------------------------------------
+
+
+def _outcomes(evidence: Evidence) -> Iterator[Finding]:
+    load, experiment = evidence.load, evidence.session.experiment
+    if not load.gate.ok:
+        yield Finding(kind="gate", detail=load.gate.detail)
+    share = load.achieved_rps / load.offered_rps if load.gate.ok else 1.0  # else there was no load
+    if share < SATURATION.limit:
+        expected = ", as this experiment expects" if experiment.expect_saturation else ""
+        yield Finding(
+            kind="saturation",
+            detail=f"{load.achieved_rps:.1f} of {load.offered_rps:g} requests per second were answered, "
+            f"{load.unsent} were still unsent at the window's end{expected}",
+            value=share,
+            threshold=SATURATION.limit,
+        )
+    for kind, count in sorted(load.errors.items()):
+        if count and kind == "timeout":
+            yield Finding(
+                kind="timeouts",
+                detail=f"{count} requests had no answer after {evidence.session.timeout_s:g} s",
+                value=count,
+                threshold=0,
+            )
+        elif count:
+            yield Finding(kind="errors", detail=f"{count} errors of kind {kind}", value=count, threshold=0)
+    if load.unexpected_status:
+        wanted = str(experiment.request.expect.status)
+        others = ", ".join(f"{n} x {code}" for code, n in sorted(load.statuses.items()) if code != wanted)
+        yield Finding(
+            kind="unexpected-status",
+            detail=f"{load.unexpected_status} answers were not {wanted} ({others})",
+            value=load.unexpected_status,
+            threshold=0,
+        )
+    for host in evidence.hosts:
+        yield from _named(host, _crashes(host))
+    if evidence.third_means_ms:
+        first, _, last = evidence.third_means_ms
+        if first > 0 and last / first > DRIFT.limit:
+            yield Finding(
+                kind="drift",
+                detail=f"the mean latency was {first:.1f} ms in the window's first third and {last:.1f} ms "
+                "in its last",
+                value=last / first,
+                threshold=DRIFT.limit,
+            )
+
+
+def _crashes(host: HostEvidence) -> Iterator[Finding]:
+    for before, after in _units(host):
+        how = crash(before, after)
+        if how:
+            yield Finding(kind="crash", detail=how)
+
+
+def crash(before: UnitState, after: UnitState | None) -> str:
+    """Say how a service ended by itself between two states, or nothing if it did not.
+
+    A worker of the app that dies is replaced by its parent under the same unit, so only its PID tells.
+    """
+    if after is None:
+        return ""
+    if after.active == "failed" or (after.result in _DIED and after.result != before.result):
+        return f"{after.service} ended with {after.result}"
+    if after.restarts > before.restarts:
+        return f"{after.service} ended and systemd restarted it {after.restarts - before.restarts} times"
+    if (
+        after.service == "app"
+        and after.invocation == before.invocation
+        and after.active == "active"
+        and set(after.pids) != set(before.pids)
+    ):
+        gone, new = (
+            sorted(set(before.pids) - set(after.pids)),
+            sorted(set(after.pids) - set(before.pids)),
+        )
+        return f"a worker of the app died or was replaced (PIDs gone: {gone}, new: {new})"
+    return ""
+
+
+# --- helpers -----------------------------------------------------------------------------------
+
+
+def packed_hosts(layouts: dict[str, CoreLayout]) -> list[str]:
+    """Names of the hosts whose services share CPUs."""
+    return sorted(name for name, layout in layouts.items() if layout.packed)
+
+
+def _limit(threshold: Threshold, *, packed: bool) -> float:
+    return threshold.packed if packed else threshold.limit
+
+
+def _units(host: HostEvidence) -> Iterator[tuple[UnitState, UnitState | None]]:
+    after = {unit.service: unit for unit in host.after.units}
+    for unit in host.before.units:
+        yield unit, after.get(unit.service)
+
+
+def _named(host: HostEvidence, findings: Iterable[Finding]) -> Iterator[Finding]:
+    for finding in findings:
+        yield Finding(
+            kind=finding.kind,
+            detail=finding.detail,
+            host=host.host.name,
+            value=finding.value,
+            threshold=finding.threshold,
+        )

@@ -1,0 +1,304 @@
+"""What the report says, in which order: results in, sections of sentences and tables out.
+
+The terminal, Markdown and HTML reports render the same sections, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import field
+
+from ironbench.judge import packed_hosts
+from ironbench.records import Record
+from ironbench.report.plot import Plot, dot_plot
+from ironbench.scorecard import HIDDEN, MIN_ABOVE, percentile_shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ironbench.records import Cell, Finding, Results, Row, RunFigures, Scorecard
+
+
+class Table(Record, frozen=True, kw_only=True):
+    """Text cells; all columns after the first ``words`` ones hold figures."""
+
+    header: list[str]
+    rows: list[list[str]]
+    words: int = 1
+
+
+class Section(Record, frozen=True, kw_only=True):
+    title: str
+    paragraphs: list[str] = field(default_factory=list)
+    table: Table | None = None
+    notes: list[str] = field(default_factory=list)
+    """Below the table."""
+    commands: list[str] = field(default_factory=list)
+    plot: Plot | None = None
+    appendix: bool = False
+    """True: left out of the terminal's report."""
+
+
+class Document(Record, frozen=True, kw_only=True):
+    title: str
+    facts: dict[str, str]
+    flags: list[str]
+    """What a reader must know before any figure."""
+    sections: list[Section]
+
+
+def make_document(results: Results) -> Document:
+    """Put the results into words and tables."""
+    return Document(
+        title=f"{results.manifest.study}, protocol {results.manifest.protocol}",
+        facts=_facts(results),
+        flags=list(_flags(results)),
+        sections=[
+            *(_scorecard(card, results.runs) for card in results.scorecards),
+            _instrument_faults(results),
+            _outcomes(results),
+            _run_order(results),
+            _layout(results),
+            _cpu_check(results),
+            *_environment(results),
+            _reproduce(results),
+        ],
+    )
+
+
+def _facts(results: Results) -> dict[str, str]:
+    manifest = results.manifest
+    git = "not from a git working tree"
+    if manifest.git is not None:
+        git = manifest.git.commit + (", with uncommitted changes" if manifest.git.dirty else ", clean")
+    return {
+        "Bundle": manifest.id,
+        "Created": manifest.created,
+        "Commit": git,
+        "Study": f"{manifest.study}, digest {manifest.study_digest[:16]}",
+        "Protocol": f"{manifest.protocol}: {results.blocks} blocks, {results.warmup_s:g} s warm-up, "
+        f"{results.window_s:g} s window",
+        "Seed": str(results.seed),
+        "ironbench": f"measured by {manifest.ironbench_version}, rendered by {results.rendered_by}",
+    }
+
+
+def _flags(results: Results) -> Iterator[str]:
+    if results.sealed < results.total:
+        yield f"Unfinished: {results.sealed} of {results.total} runs are sealed."
+    packed = packed_hosts(results.layout)
+    if packed:
+        yield (
+            f"Packed layout: no verdict on latency. On {', '.join(packed)} services share CPUs, so latency "
+            "there includes waiting for each other and for the load generator."
+        )
+    if not results.verdicts:
+        yield (
+            f"No verdict yet: the protocol {results.manifest.protocol} ({results.blocks} blocks) gives "
+            "figures, and whether a difference is more than chance is not decided here."
+        )
+    left_out = [run for run in results.runs if not run.counted]
+    if left_out:
+        faulty = sum(bool(run.instrument_faults) for run in left_out)
+        yield (
+            f"{len(left_out)} of {results.sealed} sealed runs are left out of the figures, {faulty} of them "
+            "for an instrument fault; all are listed below."
+        )
+    if results.manifest.git is not None and results.manifest.git.dirty:
+        yield "Measured from a working tree with uncommitted changes: the commit alone does not reproduce it."
+
+
+# --- scorecards --------------------------------------------------------------------------------
+
+
+def _scorecard(card: Scorecard, runs: list[RunFigures]) -> Section:
+    compared = card.first != card.last
+    header = ["Metric", *card.variants, *([f"Delta ({card.first} to {card.last})"] if compared else [])]
+    rows = [
+        [
+            f"{row.name}, {row.unit}" if row.unit != "count" else row.name,
+            *(_cell(row.cells[variant]) for variant in card.variants),
+            *([_delta(row)] if compared else []),
+        ]
+        for row in card.rows
+    ]
+    counts = ", ".join(
+        f"{variant} {card.requests[variant]} requests in {card.sessions[variant]} sessions"
+        for variant in card.variants
+    )
+    notes = [
+        f"Latency from the intended send time, sessions merged by count: {counts}.",
+        "CPU and rate: median over the sessions, with their range. The sum is that of each session.",
+    ]
+    if any(cell.note == HIDDEN for row in card.rows for cell in row.cells.values()):
+        notes.append(f"{HIDDEN}: hidden, because fewer than {MIN_ABOVE} samples lie above this percentile.")
+    if any(cell.value for row in card.rows if row.unit == "count" for cell in row.cells.values()):
+        notes.append("A request that ended in an error has no latency; one with an unexpected status has.")
+    mine = [run for run in runs if run.experiment == card.experiment]
+    return Section(
+        title=f"{card.experiment}: {card.title}",
+        table=Table(header=header, rows=rows),
+        notes=notes,
+        plot=dot_plot(card.variants, mine),
+    )
+
+
+def _cell(cell: Cell) -> str:
+    if cell.value is None:
+        return cell.note
+    if cell.low is None or cell.high is None or cell.low == cell.high:
+        return number(cell.value)
+    return f"{number(cell.value)} ({number(cell.low)}..{number(cell.high)})"
+
+
+def _delta(row: Row) -> str:
+    if row.delta is None:
+        return "-"
+    if row.unit == "%":
+        return f"{row.delta.absolute:+.1f} points"
+    absolute = number(row.delta.absolute, sign=True)
+    if row.unit != "count":
+        absolute += f" {row.unit}"
+    return absolute if row.delta.relative is None else f"{row.delta.relative:+.1f} % ({absolute})"
+
+
+def number(value: float, *, sign: bool = False) -> str:
+    """Write a figure with about four digits; whole counts stay whole."""
+    if isinstance(value, int):
+        return f"{value:+d}" if sign else str(value)
+    digits = 1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 3
+    return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+
+
+# --- ledgers and runs --------------------------------------------------------------------------
+
+
+def _instrument_faults(results: Results) -> Section:
+    rows = _ledger((run.key, fault) for run in results.runs for fault in run.instrument_faults)
+    return Section(
+        title="Instrument faults",
+        paragraphs=["They say that the bench failed, not the service: the runs below do not count."]
+        if rows
+        else ["None."],
+        table=Table(header=["Run", "Host", "Kind", "What"], rows=rows, words=4) if rows else None,
+    )
+
+
+def _outcomes(results: Results) -> Section:
+    rows = _ledger((run.key, outcome) for run in results.runs for outcome in run.outcomes)
+    return Section(
+        title="Outcomes",
+        paragraphs=["They are results of the service under load; the runs count."] if rows else ["None."],
+        table=Table(header=["Run", "Host", "Kind", "What"], rows=rows, words=4) if rows else None,
+    )
+
+
+def _ledger(entries: Iterable[tuple[str, Finding]]) -> list[list[str]]:
+    return [[key, finding.host or "-", finding.kind, finding.detail] for key, finding in entries]
+
+
+def _run_order(results: Results) -> Section:
+    rows = [
+        [
+            str(run.position),
+            run.experiment,
+            str(run.block),
+            run.variant + (f" (repetition {run.attempt - 1})" if run.attempt > 1 else ""),
+            "yes" if run.counted else run.why_not,
+            run.started,
+            number(run.achieved_rps),
+            number(run.latency.mean),
+            number(run.latency.p90) if percentile_shown(run.latency.count, 90) else HIDDEN,
+            number(run.latency.max),
+            "-" if run.app_cpu_ms is None else number(run.app_cpu_ms),
+            "-" if run.sum_cpu_ms is None else number(run.sum_cpu_ms),
+            "-" if run.mhz is None else f"{run.mhz:.0f}",
+        ]
+        for run in results.runs
+    ]
+    header = ["Run", "Experiment", "Block", "Variant", "Counts", "Started", "Rate, rps", "Mean, ms"]
+    header += ["P90, ms", "Max, ms", "App, CPU-ms", "Sum, CPU-ms", "MHz"]
+    return Section(
+        title="Runs in the order of measurement",
+        paragraphs=[] if rows else ["No run is sealed yet."],
+        table=Table(header=header, rows=rows, words=6) if rows else None,
+        notes=["CPU-ms are per request. MHz: mean clock of the bench's CPUs on the app's host."]
+        if rows
+        else [],
+    )
+
+
+# --- how it was measured -----------------------------------------------------------------------
+
+
+def _layout(results: Results) -> Section:
+    rows = [
+        [
+            host,
+            layout.name + (" (PACKED)" if layout.packed else ""),
+            layout.app,
+            layout.database,
+            layout.cache,
+            layout.load_generator,
+            layout.housekeeping,
+        ]
+        for host, layout in results.layout.items()
+    ]
+    header = ["Host", "Layout", "App", "Database", "Cache", "Load generator", "Housekeeping"]
+    return Section(
+        title="Core layout",
+        paragraphs=[flag for flag in _flags(results) if flag.startswith("Packed")],
+        table=Table(header=header, rows=rows, words=7) if rows else None,
+    )
+
+
+def _cpu_check(results: Results) -> Section:
+    title = "Two instruments on CPU time: cgroup counters against sar"
+    if not results.cpu_check:
+        return Section(title=title, paragraphs=["No counted run has both."])
+    rows = []
+    for check in results.cpu_check:
+        differences = [f"{100 * d:+.1f} %" for d in (check.median, check.low, check.high)]
+        error = f"{100 * check.sampling_error:.1f} %"
+        rows.append([check.host, check.cpus, str(check.runs), *differences, error])
+    header = ["Host", "CPUs", "Runs", "Median", "Lowest", "Highest", "Sampling"]
+    return Section(
+        title=title,
+        table=Table(header=header, rows=rows, words=2),
+        notes=[
+            "Negative: sar saw work on these CPUs that belongs to no service of the bench.",
+            "Sampling: the standard error of one run's difference that sar's sampling alone explains.",
+        ],
+    )
+
+
+def _environment(results: Results) -> Iterator[Section]:
+    for host, told in results.environment.items():
+        rows = [[key, value] for key, value in _flat("", told)]
+        yield Section(
+            title=f"Environment of {host}",
+            table=Table(header=["What", "Value"], rows=rows, words=2),
+            appendix=True,
+        )
+
+
+def _flat(prefix: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else str(key), inner)
+    elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        for index, inner in enumerate(value):
+            yield from _flat(f"{prefix}.{index}", inner)
+    elif isinstance(value, list):
+        yield prefix, ", ".join(map(str, value))
+    else:
+        yield prefix, str(value)
+
+
+def _reproduce(results: Results) -> Section:
+    return Section(
+        title="How to reproduce it",
+        paragraphs=["The same order with the same seed; the bench playbook goes on with this bundle's plan."],
+        commands=results.reproduce,
+    )

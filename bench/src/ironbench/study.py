@@ -1,0 +1,120 @@
+"""A study: read from its directory and checked before anything is planned."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ironbench.errors import IronbenchError
+from ironbench.records import SCHEMA, Experiment, Protocol, Study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+EXPERIMENTS_FILE = "experiments.yml"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+"""Names become directories and unit names; a dot separates them there."""
+
+
+def load_study(directory: Path) -> Study:
+    """Read ``experiments.yml`` of a study directory.
+
+    Raises IronbenchError when it is missing, is not a study, or contradicts itself.
+    """
+    path = directory / EXPERIMENTS_FILE
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise IronbenchError(
+            f"{directory} is not a study directory: it has no readable {EXPERIMENTS_FILE}."
+        ) from error
+    try:
+        study = msgspec.yaml.decode(raw, type=Study)
+    except msgspec.DecodeError as error:
+        raise IronbenchError(f"{path} is not a study: {error}.") from error
+    if study.schema != SCHEMA:
+        raise IronbenchError(
+            f"{path} has schema {study.schema}, and this ironbench reads schema {SCHEMA} only."
+        )
+    complaint = next(iter(_complaints(study)), None)
+    if complaint:
+        raise IronbenchError(f"{path}: {complaint}.")
+    return study
+
+
+def study_digest(study: Study) -> str:
+    """SHA-256 of what the study says, in hex."""
+    return hashlib.sha256(msgspec.json.encode(study, order="deterministic")).hexdigest()
+
+
+def select(
+    study: Study, protocol: str, experiments: list[str], variants: list[str]
+) -> tuple[Protocol, dict[str, Experiment]]:
+    """Return the protocol and the chosen experiments, each with its chosen variants in study order.
+
+    An empty list chooses all. Raises IronbenchError for a name that the study does not have and for
+    an experiment that is left without a variant.
+    """
+    if protocol not in study.protocols:
+        raise _unknown("protocol", protocol, study, study.protocols)
+    for name in experiments:
+        if name not in study.experiments:
+            raise _unknown("experiment", name, study, study.experiments)
+    known = dict.fromkeys(v for e in study.experiments.values() for v in e.variants)
+    for name in variants:
+        if name not in known:
+            raise _unknown("variant", name, study, known)
+    chosen = {}
+    for name, experiment in study.experiments.items():
+        if experiments and name not in experiments:
+            continue
+        kept = [v for v in experiment.variants if not variants or v in variants]
+        if not kept:
+            raise IronbenchError(
+                f"experiment {name} has none of the chosen variants; it has {', '.join(experiment.variants)}."
+            )
+        chosen[name] = msgspec.structs.replace(experiment, variants=kept)
+    return study.protocols[protocol], chosen
+
+
+def _unknown(what: str, name: str, study: Study, known: Iterable[str]) -> IronbenchError:
+    return IronbenchError(f"study {study.name} has no {what} {name!r}; it has {', '.join(known)}.")
+
+
+def _complaints(study: Study) -> Iterable[str]:
+    if not study.protocols or not study.experiments:
+        yield "a study needs at least one protocol and one experiment"
+    names = [study.name, study.baseline, *study.protocols, *study.experiments]
+    names += [v for e in study.experiments.values() for v in e.variants]
+    for name in names:
+        if not _NAME.fullmatch(name):
+            yield f"the name {name!r} must be of a-z, 0-9, - and _, and not start with - or _"
+    for name, protocol in study.protocols.items():
+        if protocol.blocks < 1 or protocol.warmup_s < 0 or protocol.window_s <= 0:
+            yield f"protocol {name} needs blocks >= 1, warmup_s >= 0 and window_s > 0"
+    for name, experiment in study.experiments.items():
+        for complaint in _experiment_complaints(experiment):
+            yield f"experiment {name} {complaint}"
+
+
+def _experiment_complaints(experiment: Experiment) -> Iterable[str]:
+    request, load = experiment.request, experiment.load
+    if not experiment.variants or len(set(experiment.variants)) != len(experiment.variants):
+        yield "needs at least one variant, each named once"
+    if load.rate <= 0 or not 1 <= load.threads <= load.connections:
+        yield "needs rate > 0 and 1 <= threads <= connections"
+    if load.connections % max(load.threads, 1):
+        yield "needs connections that divide evenly over its threads"
+    if request.json is not None and request.form is not None:
+        yield "gives both json and form; a request has one body"
+    if not request.path.startswith("/"):
+        yield f"has path {request.path!r}; it must start with /"
+    if experiment.users < 0:
+        yield "needs users >= 0"
+    if experiment.users == 0 and "{user." in msgspec.json.encode(request).decode():
+        yield "uses {user.FIELD} but seeds no users; set users to 1 or more"

@@ -1,0 +1,288 @@
+"""A bundle's life on disk: created whole, sealed once, safe against kills, resumed where it was."""
+
+import fcntl
+import os
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+from ironbench import bundle as bundles
+from ironbench.errors import IronbenchError
+from ironbench.plan import make_session, pending
+from ironbench.records import Gate, Run
+
+from .made import VARIANTS, due, load_result, new_bundle, plan, replace, seal_next, snapshot, study, write_raw
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return new_bundle(tmp_path)
+
+
+def raw_of(bundle, raw, run, **changes):
+    return write_raw(raw, make_session(bundles.read_plan(bundle), run), **changes)
+
+
+def test_create(bundle, tmp_path):
+    assert bundle == tmp_path / "results" / "made"
+    assert sorted(path.name for path in bundle.iterdir()) == [
+        "environment",
+        "manifest.json",
+        "plan.json",
+        "runs",
+    ]
+    manifest = bundles.read_manifest(bundle)
+    assert (manifest.id, manifest.study, manifest.protocol, manifest.git) == ("made", "made", "quick", None)
+    assert bundles.read_plan(bundle) == plan()
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["made"]
+
+
+def test_create_twice_is_refused(bundle, tmp_path):
+    with pytest.raises(IronbenchError, match="exists already; choose another --id"):
+        new_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../x", ".hidden", "a b", ""])
+def test_create_with_a_bad_id(tmp_path, name):
+    with pytest.raises(IronbenchError, match="cannot be a name"):
+        new_bundle(tmp_path, replace(plan(), id=name))
+
+
+def test_git_commit_and_dirt(tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+        subprocess.run(
+            ["git", "-C", tmp_path / "tree", *identity, *arguments], check=True, capture_output=True
+        )
+
+    (tmp_path / "tree").mkdir()
+    git("init")
+    git("commit", "--allow-empty", "-m", "first")
+    clean = bundles.create(tmp_path / "results", plan(), study(), tmp_path / "tree")
+    (tmp_path / "tree" / "new").write_text("x")
+    dirty = bundles.create(tmp_path / "results", replace(plan(), id="b"), study(), tmp_path / "tree")
+    first, second = (bundles.read_manifest(path).git for path in (clean, dirty))
+    assert first
+    assert second
+    assert len(first.commit) == 40
+    assert (first.dirty, second.dirty) == (False, True)
+
+
+def test_seal_writes_the_run_with_its_raw_outputs(bundle, tmp_path):
+    first = due(bundle)
+    run = seal_next(bundle, tmp_path, started_ns=5)
+    assert run.instrument_faults == []
+    assert run.outcomes == []
+    directory = bundle / "runs" / first.experiment / "01" / first.variant
+    assert sorted(path.name for path in directory.iterdir()) == ["latency.hgrm", "raw", "run.json"]
+    assert (directory / "raw/box/sar.txt").read_text() == "sar\n"
+    assert msgspec.json.decode((directory / "run.json").read_bytes(), type=Run) == run
+    assert (run.run, run.started_ns) == (first, 5)
+    assert {cpu.service for cpu in run.cpu} >= {"app", "postgresql", "pgbouncer", "valkey"}
+    assert {item.host for item in (*run.cpu, *run.cores, *run.cpu_check)} == {"box"}
+    app = next(cpu for cpu in run.cpu if cpu.service == "app")
+    assert app.net_ms == pytest.approx(2 * 0.3 * 8_200, rel=0.02)
+    assert all(abs(check.difference) < 0.05 for check in run.cpu_check)
+
+
+def test_start_is_the_first_snapshot_unless_given(bundle, tmp_path):
+    assert seal_next(bundle, tmp_path).started_ns == snapshot(-20).ns
+
+
+def test_sealing_all_ends_the_plan(tmp_path):
+    bundle = new_bundle(tmp_path, plan("short"))
+    keys = []
+    while due(bundle):
+        keys.append(seal_next(bundle, tmp_path).run.key)
+    assert keys == [run.key for run in plan("short").runs]
+    assert pending(bundles.read_plan(bundle), bundles.read_runs(bundle)).done
+
+
+def test_sealing_twice_is_refused(bundle, tmp_path):
+    first = due(bundle)
+    seal_next(bundle, tmp_path)
+    before = (bundles.run_directory(bundle, first) / "run.json").read_bytes()
+    with pytest.raises(IronbenchError, match="is sealed already"):
+        bundles.seal(bundle, tmp_path / "raw" / first.key, started_ns=None)
+    assert (bundles.run_directory(bundle, first) / "run.json").read_bytes() == before
+
+
+def test_session_that_is_not_pending_is_refused(bundle, tmp_path):
+    raw = raw_of(bundle, tmp_path / "raw", plan().runs[3])
+    with pytest.raises(IronbenchError, match="the pending run is"):
+        bundles.seal(bundle, raw, started_ns=None)
+    assert bundles.read_runs(bundle) == []
+
+
+def test_pending_run_with_other_settings_is_refused(bundle, tmp_path):
+    session = replace(make_session(bundles.read_plan(bundle), due(bundle)), window_s=99)
+    with pytest.raises(IronbenchError, match="were not sealed"):
+        bundles.seal(bundle, write_raw(tmp_path / "raw", session), started_ns=None)
+
+
+def test_session_of_another_plan_is_refused(bundle, tmp_path):
+    other = replace(plan(), id="other")
+    raw = write_raw(tmp_path / "raw", make_session(other, other.runs[0]))
+    with pytest.raises(IronbenchError, match="belong to plan other"):
+        bundles.seal(bundle, raw, started_ns=None)
+
+
+def test_kill_before_the_rename_leaves_no_run(bundle, tmp_path):
+    first = due(bundle)
+    left = bundles.run_directory(bundle, first).parent / f".sealing-{first.variant}"
+    elsewhere = bundle / "runs" / "me" / "03" / ".sealing-final"
+    raw_of(bundle, left / "raw", first)
+    (left / "run.json").write_text('{"schema": 1}')  # half of its fields, as a kill might leave it
+    elsewhere.mkdir(parents=True)
+    assert bundles.read_runs(bundle) == []
+    assert due(bundle) == first
+    assert seal_next(bundle, tmp_path).run == first
+    assert not list(bundle.glob("runs/*/*/.*"))
+
+
+def waits_for_lock(bundle):
+    """Whether somebody waits for the bundle's lock, as /proc/locks shows it."""
+    inode = str(bundle.stat().st_ino)
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and line.split()[-3].endswith(f":{inode}") for line in lines)
+
+
+def test_writers_wait_for_each_other(bundle, tmp_path):
+    raw = raw_of(bundle, tmp_path / "raw", due(bundle))
+    descriptor = os.open(bundle, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    with ThreadPoolExecutor() as pool:
+        try:
+            sealing = pool.submit(bundles.seal, bundle, raw, started_ns=None)
+            deadline = time.monotonic() + 20
+            while not waits_for_lock(bundle) and not sealing.done():
+                assert time.monotonic() < deadline, "nobody came to wait"
+                time.sleep(0.01)  # between two looks at the condition
+            assert bundles.read_runs(bundle) == []
+        finally:
+            os.close(descriptor)
+        assert sealing.result(timeout=20).run == plan().runs[0]
+
+
+def test_faulty_block_is_repeated_under_another_name(tmp_path):
+    bundle = new_bundle(tmp_path, plan("short", experiments=["signin"]))
+    assert [fault.kind for fault in seal_next(bundle, tmp_path, steal=9.0).instrument_faults] == ["steal"]
+    runs = []
+    while due(bundle):
+        runs.append(seal_next(bundle, tmp_path).run)
+    assert [run.attempt for run in runs] == [1, 1, 2, 2, 2]
+    names = sorted(path.name for path in (bundle / "runs/signin/01").iterdir())
+    assert names == sorted([*VARIANTS, *(f"{variant}.retry1" for variant in VARIANTS)])
+
+
+def test_foreign_work_is_found_in_the_raw_outputs(bundle, tmp_path):
+    assert [fault.kind for fault in seal_next(bundle, tmp_path, foreign=0.3).instrument_faults] == [
+        "foreign-cpu"
+    ]
+
+
+def test_drift_is_found_in_the_raw_outputs(bundle, tmp_path):
+    while due(bundle).experiment != "signin":
+        seal_next(bundle, tmp_path)
+    growing = [int(1e6 * 20 * (i + 1)) for i in range(24)]
+    assert [o.kind for o in seal_next(bundle, tmp_path, durations_ns=growing).outcomes] == ["drift"]
+
+
+@pytest.mark.parametrize("name", ["cgroup.jsonl", "sar.json"])
+def test_observer_that_left_nothing_is_a_fault(bundle, tmp_path, name):
+    raw = raw_of(bundle, tmp_path / "raw", due(bundle))
+    (raw / "box" / name).unlink()
+    faults = bundles.seal(bundle, raw, started_ns=None).instrument_faults
+    assert [fault.kind for fault in faults] == ["observer-died"]
+    assert name in faults[0].detail
+
+
+def failed_gate():
+    gate = Gate(ok=False, status=500, detail="The answer's status is 500, not 204.", body_bytes=3)
+    return load_result([], gate=gate, first_send_ns=0, window_end_ns=0, drained_ns=0)
+
+
+def test_failed_gate_is_not_sealed(bundle, tmp_path):
+    raw = raw_of(bundle, tmp_path / "raw", due(bundle), load=failed_gate(), durations_ns=[])
+    with pytest.raises(bundles.GateFailedError, match=r"status is 500, not 204\)\.$"):
+        bundles.seal(bundle, raw, started_ns=None)
+    assert bundles.read_runs(bundle) == []
+
+
+def test_failed_gate_with_an_instrument_fault_is_sealed_as_invalid(bundle, tmp_path):
+    after = snapshot(10, throttled={"0": 9, "1": 3})
+    run = seal_next(bundle, tmp_path, load=failed_gate(), durations_ns=[], after=after)
+    assert [fault.kind for fault in run.instrument_faults] == ["throttling"]
+    assert [outcome.kind for outcome in run.outcomes] == ["gate"]
+
+
+def test_raw_outputs_that_are_not_one_run(bundle, tmp_path):
+    with pytest.raises(IronbenchError, match="needs one directory a host"):
+        bundles.seal(bundle, tmp_path / "nothing", started_ns=None)
+    raw = raw_of(bundle, tmp_path / "raw", due(bundle))
+    (raw / "box/load/load.json").unlink()
+    with pytest.raises(IronbenchError, match="the generator did not finish"):
+        bundles.seal(bundle, raw, started_ns=None)
+    (raw / "box").rename(raw / "bax")
+    (raw / "bax/load/load.json").write_bytes(msgspec.json.encode(load_result()))
+    with pytest.raises(IronbenchError, match="holds the outputs of host box"):
+        bundles.seal(bundle, raw, started_ns=None)
+
+
+def test_environment_is_written_once(bundle, tmp_path):
+    assert bundles.write_environment(bundle, "box", b'{"b": 1, "a": [1, 2]}')
+    assert not bundles.write_environment(bundle, "box", b'{"a": [1, 2], "b": 1}')
+    assert bundles.write_environment(bundle, "box", b'{"b": 2}')  # nothing is sealed yet
+    seal_next(bundle, tmp_path)
+    assert not bundles.write_environment(bundle, "box", b'{"b": 2}')
+    with pytest.raises(IronbenchError, match="not what the sealed runs"):
+        bundles.write_environment(bundle, "box", b'{"b": 3}')
+    assert bundles.read_environment(bundle) == {"box": {"b": 2}}
+
+
+@pytest.mark.parametrize(("host", "raw"), [("box", b"[1]"), ("box", b"{"), ("../box", b"{}")])
+def test_bad_environment_is_refused(bundle, host, raw):
+    with pytest.raises(IronbenchError):
+        bundles.write_environment(bundle, host, raw)
+    assert bundles.read_environment(bundle) == {}
+
+
+def test_resume_finds_the_newest_of_the_same_question(bundle, tmp_path):
+    results = tmp_path / "results"
+
+    def find(the_plan, seed=None, retries=None):
+        return bundles.find_unfinished(results, the_plan, seed=seed, retries=retries)
+
+    other = plan("short")
+    assert find(plan(seed=99)) == bundle
+    assert find(other) is None
+    assert find(plan(), seed=8) is None
+    assert find(plan(), seed=7, retries=1) == bundle
+    assert find(plan(), retries=2) is None
+    assert find(plan(experiments=["me"])) is None
+    newer = new_bundle(tmp_path, replace(plan(), id="made-2"))
+    assert find(plan()) == newer
+
+
+def test_resume_goes_past_a_finished_bundle(tmp_path):
+    made = plan("short", experiments=["signin"])
+    bundle = new_bundle(tmp_path, made)
+    while due(bundle):
+        assert bundles.find_unfinished(tmp_path / "results", made, seed=None, retries=None) == bundle
+        seal_next(bundle, tmp_path)
+    assert bundles.find_unfinished(tmp_path / "results", made, seed=None, retries=None) is None
+
+
+def test_unknown_schema_is_refused(bundle):
+    path = bundle / "plan.json"
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 2', 1))
+    with pytest.raises(IronbenchError, match="has schema 2, and this ironbench reads schema 1 only"):
+        bundles.read_plan(bundle)
+
+
+def test_directory_that_is_no_bundle(tmp_path):
+    with pytest.raises(IronbenchError, match="is not a bundle"):
+        bundles.read_plan(tmp_path)

@@ -1,0 +1,242 @@
+"""Each entry of the two ledgers, with a case that has it and one that just does not."""
+
+import pytest
+from ironbench.judge import (
+    CLOCK_STEP_MS,
+    FOREIGN_CPU,
+    GENERATOR_CPU,
+    STEAL,
+    Evidence,
+    HostEvidence,
+    judge,
+)
+from ironbench.plan import make_session
+from ironbench.records import Affinity, CpuCheck, Gate
+
+from .made import (
+    LAYOUT,
+    PACKED,
+    START,
+    UNITS,
+    S,
+    core,
+    experiment,
+    host,
+    load_result,
+    plan,
+    replace,
+    service_cpu,
+    snapshot,
+    study,
+    unit,
+)
+
+
+def evidence(*, load=None, layout=LAYOUT, rate=3.0, thirds=None, expect_saturation=False, **changes):
+    one = experiment(rate=rate, expect_saturation=expect_saturation)
+    made = plan("short", of=study(experiments={"signin": one}))
+    box = HostEvidence(
+        host=host(layout),
+        before=snapshot(-20),
+        after=snapshot(10),
+        cpu=[service_cpu()],
+        cores=[core(cpu) for cpu in range(8)],
+        cpu_check=[],
+        mhz=3500.0,
+        unusable=[],
+    )
+    return Evidence(
+        session=make_session(made, made.runs[0]),
+        generator="box",
+        load=load or load_result(),
+        hosts=[replace(box, **changes)],
+        third_means_ms=thirds,
+    )
+
+
+def faults(**changes):
+    return [fault.kind for fault in judge(evidence(**changes))[0]]
+
+
+def outcomes(**changes):
+    return [outcome.kind for outcome in judge(evidence(**changes))[1]]
+
+
+def with_unit(at_s, service, **changes):
+    return snapshot(at_s, units=[unit(s, **(changes if s == service else {})) for s in UNITS])
+
+
+def late(p99):
+    result = load_result()
+    return replace(result, own_send_lag=replace(result.own_send_lag, count=24, p99=p99))
+
+
+def test_clean_run_has_no_entries():
+    assert judge(evidence(thirds=(60.0, 61.0, 62.0))) == ([], [])
+
+
+# --- instrument faults -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rate", "layout", "fine", "bad"),
+    [(3.0, LAYOUT, 33.0, 34.0), (600.0, LAYOUT, 1.0, 1.1), (600.0, PACKED, 50.0, 51.0)],
+)
+def test_generator_late(rate, layout, fine, bad):
+    assert faults(rate=rate, layout=layout, load=late(fine)) == []
+    assert faults(rate=rate, layout=layout, load=late(bad)) == ["generator-late"]
+
+
+def test_system_send_lag_is_no_fault():
+    result = load_result()
+    busy = replace(result, system_send_lag=replace(result.system_send_lag, count=24, p99=9_000.0))
+    assert faults(load=busy) == []
+
+
+def test_generator_saturated():
+    assert faults(load=load_result(cpu_share=GENERATOR_CPU.limit)) == []
+    assert faults(load=load_result(cpu_share=0.75)) == ["generator-saturated"]
+
+
+def test_steal_counts_on_bench_cpus_only():
+    assert faults(cores=[core(0, steal=STEAL.limit)]) == []
+    assert faults(cores=[core(0), core(7, steal=2.1)]) == ["steal"]
+    assert faults(cores=[core(5, steal=50.0)]) == []  # housekeeping
+
+
+def test_throttling():
+    assert faults(after=snapshot(10, throttled={"0": 3, "1": 3})) == []
+    assert faults(after=snapshot(10, throttled={"0": 3, "1": 4})) == ["throttling"]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_clock_step(sign):
+    def stepped(ms):
+        after = snapshot(10)
+        return replace(after, ns=after.ns + int(sign * ms * 1e6))
+
+    assert faults(after=stepped(CLOCK_STEP_MS.limit)) == []
+    assert faults(after=stepped(11)) == ["clock-step"]
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, PACKED])
+def test_foreign_cpu_by_sar(layout):
+    limit = FOREIGN_CPU.packed if layout.packed else FOREIGN_CPU.limit
+
+    def check(share):
+        foreign_ms = share * 2 * 8_200  # two CPUs, first send to drained
+        sar_ms = 1_000 + foreign_ms
+        return [CpuCheck(cpus="0-1", cgroup_ms=1_000, sar_ms=sar_ms, difference=1_000 / sar_ms - 1)]
+
+    assert faults(layout=layout, cpu_check=check(limit - 0.01)) == []
+    assert faults(layout=layout, cpu_check=check(limit + 0.01)) == ["foreign-cpu"]
+
+
+def test_foreign_cpu_of_other_cgroups_where_housekeeping_shares_cpus():
+    other = [service_cpu("other", cpus="0-1", total_ms=0.3 * 2 * 8_200)]
+    assert faults(layout=PACKED, cpu=other) == ["foreign-cpu"]
+    assert faults(layout=PACKED, cpu=[replace(other[0], total_ms=0.2 * 2 * 8_200)]) == []
+    assert faults(layout=LAYOUT, cpu=other) == []
+
+
+def test_affinity():
+    wrong = [Affinity(service="app", pid=101, wanted="0-1", effective="0-7", ok=False)]
+    assert faults(before=with_unit(-20, "app", affinity=wrong)) == ["affinity"]
+    assert faults(after=with_unit(10, "app", affinity=wrong)) == ["affinity"]
+    assert faults(before=with_unit(-20, "app", affinity=[replace(wrong[0], ok=True)])) == []
+
+
+@pytest.mark.parametrize("state", ["failed", "inactive"])
+def test_observer_died(state):
+    died = snapshot(10).observers | {"ironbench-sar.service": state}
+    assert faults(after=snapshot(10, observers=died)) == ["observer-died"]
+
+
+def test_observer_that_vanished_or_left_nothing():
+    assert faults(after=snapshot(10, observers={"ironbench-sar.service": "active"})) == ["observer-died"]
+    assert faults(unusable=["cgroup.jsonl: cannot read it."]) == ["observer-died"]
+
+
+def test_service_stopped_by_something_else():
+    after = with_unit(10, "postgresql", active="inactive", main_pid=0, pids=[])
+    load = load_result(errors={"closed": 3}, unexpected_status=5, statuses={"204": 16, "500": 5})
+    found = judge(evidence(after=after, load=load))
+    assert [fault.kind for fault in found[0]] == ["service-interrupted"]
+    assert [outcome.kind for outcome in found[1]] == ["errors", "unexpected-status"]
+
+
+def test_service_restarted_by_something_else():
+    after = with_unit(10, "app", invocation="app-2", main_pid=200, pids=[200, 201, 202])
+    assert faults(after=after) == ["service-interrupted"]
+    assert outcomes(after=after) == []
+
+
+def test_service_gone_or_not_there_before():
+    assert faults(after=snapshot(10, units=[unit(s) for s in UNITS if s != "valkey"])) == [
+        "service-interrupted"
+    ]
+    assert faults(before=with_unit(-20, "valkey", active="inactive")) == ["service-interrupted"]
+
+
+# --- outcomes ----------------------------------------------------------------------------------
+
+
+def test_saturation():
+    assert outcomes(load=load_result(achieved_rps=2.98, offered_rps=3.0)) == []
+    assert outcomes(load=load_result(achieved_rps=2.9, offered_rps=3.0)) == ["saturation"]
+    found = judge(evidence(load=load_result(achieved_rps=1.0, offered_rps=3.0), expect_saturation=True))[1]
+    assert found[0].detail.endswith("as this experiment expects")
+
+
+def test_errors_timeouts_and_statuses():
+    load = load_result(errors={"timeout": 2, "reset": 1, "closed": 0}, unexpected_status=4)
+    found = judge(evidence(load=load))
+    assert found[0] == []
+    assert [(o.kind, o.value) for o in found[1]] == [
+        ("errors", 1),
+        ("timeouts", 2),
+        ("unexpected-status", 4),
+    ]
+
+
+@pytest.mark.parametrize("result", ["exit-code", "signal", "core-dump", "oom-kill"])
+def test_crash(result):
+    after = with_unit(10, "app", active="failed", result=result, main_pid=0, pids=[])
+    assert (faults(after=after), outcomes(after=after)) == ([], ["crash"])
+
+
+def test_crash_that_systemd_mended():
+    after = with_unit(10, "app", restarts=1, invocation="app-2", pids=[200, 201, 202])
+    assert (faults(after=after), outcomes(after=after)) == ([], ["crash"])
+
+
+def test_worker_that_died():
+    after = with_unit(10, "app", pids=[100, 101, 103])
+    assert (faults(after=after), outcomes(after=after)) == ([], ["crash"])
+    assert outcomes(after=with_unit(10, "app", pids=[102, 101, 100])) == []
+
+
+def test_backends_of_the_database_come_and_go():
+    assert outcomes(after=with_unit(10, "postgresql", pids=[100, 300])) == []
+
+
+def test_drift():
+    assert outcomes(thirds=(50.0, 80.0, 100.0)) == []
+    assert outcomes(thirds=(50.0, 80.0, 101.0)) == ["drift"]
+
+
+def test_failed_gate_is_an_outcome_and_no_saturation():
+    gate = Gate(ok=False, status=500, detail="The answer's status is 500, not 204.", body_bytes=3)
+    empty = load_result([], gate=gate, first_send_ns=0, drained_ns=0)
+    assert outcomes(load=empty) == ["gate"]
+    assert faults(load=empty) == []
+
+
+def test_findings_name_their_host_and_limit():
+    fault = judge(evidence(cores=[core(0, steal=9.0)]))[0][0]
+    assert (fault.host, fault.value, fault.threshold) == ("box", 9.0, STEAL.limit)
+
+
+def test_snapshot_times_alone_are_no_clock_step():
+    assert faults(after=snapshot(3_600)) == []
+    assert snapshot(10).ns == START + 10 * S

@@ -1,0 +1,104 @@
+"""The study is checked before anything is planned, and the article's study passes."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from ironbench.errors import IronbenchError
+from ironbench.study import load_study, select, study_digest
+
+from .made import experiment, replace, study
+
+IRON_TRACK = Path(__file__).parents[2] / "studies" / "iron_track"
+
+
+def written(tmp_path, made):
+    (tmp_path / "experiments.yml").write_bytes(msgspec.yaml.encode(made))
+    return tmp_path
+
+
+def test_article_study_is_valid():
+    made = load_study(IRON_TRACK)
+    assert list(made.experiments) == ["signup", "signin", "me"]
+    assert made.baseline == "baseline"
+    assert not any(protocol.verdicts for protocol in made.protocols.values())
+
+
+@pytest.mark.parametrize("protocol", ["quick", "rigorous"])
+@pytest.mark.parametrize("name", ["signup", "signin", "me"])
+def test_article_windows_hold_whole_bursts(name, protocol):
+    made = load_study(IRON_TRACK)
+    load = made.experiments[name].load
+    bursts = made.protocols[protocol].window_s * load.rate / load.connections
+    assert bursts == pytest.approx(round(bursts))
+
+
+def test_round_trip(tmp_path):
+    assert load_study(written(tmp_path, study())) == study()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "experiments", "variants", "sentence"),
+    [
+        ("slow", [], [], "study made has no protocol 'slow'; it has quick, short."),
+        ("quick", ["ping"], [], "study made has no experiment 'ping'; it has signin, me."),
+        ("quick", [], ["fast"], "study made has no variant 'fast'; it has baseline, optimization-1, final."),
+    ],
+)
+def test_unknown_names_in_one_sentence(protocol, experiments, variants, sentence):
+    with pytest.raises(IronbenchError) as raised:
+        select(study(), protocol, experiments, variants)
+    assert str(raised.value) == sentence
+
+
+def test_experiment_without_chosen_variant():
+    made = study(experiments={"a": experiment(variants=["x"]), "b": experiment(variants=["y"])})
+    with pytest.raises(IronbenchError, match="experiment b has none of the chosen variants; it has y"):
+        select(made, "quick", [], ["x"])
+
+
+def test_variants_keep_the_study_order():
+    _, chosen = select(study(), "quick", ["me"], ["final", "baseline"])
+    assert list(chosen) == ["me"]
+    assert chosen["me"].variants == ["baseline", "final"]
+
+
+BAD = {
+    "schema 99": study(schema=99),
+    "at least one protocol": study(protocols={}),
+    "name 'Sign.in'": study(experiments={"Sign.in": experiment()}),
+    "blocks >= 1": study(protocols={"quick": replace(study().protocols["quick"], blocks=0)}),
+    "each named once": study(experiments={"a": experiment(variants=["x", "x"])}),
+    "rate > 0": study(experiments={"a": experiment(rate=0.0)}),
+    "both json and form": study(
+        experiments={"a": experiment(request=replace(experiment().request, json={"a": "b"}))}
+    ),
+    "must start with /": study(
+        experiments={"a": experiment(request=replace(experiment().request, path="x"))}
+    ),
+    "seeds no users": study(experiments={"a": experiment(users=0)}),
+    "divide evenly": study(experiments={"a": experiment(load=replace(experiment().load, connections=3))}),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_contradictions_are_refused(tmp_path, what):
+    with pytest.raises(IronbenchError, match=re.escape(what)):
+        load_study(written(tmp_path, BAD[what]))
+
+
+def test_directory_without_study(tmp_path):
+    with pytest.raises(IronbenchError, match=r"has no readable experiments\.yml"):
+        load_study(tmp_path)
+
+
+def test_unknown_field_is_refused(tmp_path):
+    (tmp_path / "experiments.yml").write_text("schema: 1\nnaem: x\n")
+    with pytest.raises(IronbenchError, match="is not a study"):
+        load_study(tmp_path)
+
+
+def test_digest_tells_studies_apart():
+    assert study_digest(study()) == study_digest(study())
+    assert study_digest(study()) != study_digest(study(title="Other"))
