@@ -18,6 +18,7 @@ from ironbench.records import (
     Affinity,
     CoreLayout,
     CoreUse,
+    CpuCheck,
     Expectation,
     Experiment,
     Gate,
@@ -328,3 +329,17 @@ def seal_next(bundle, tmp_path, *, started_ns=None, **changes):
     raw = tmp_path / "raw" / run.key
     write_raw(raw, make_session(bundles.read_plan(bundle), run), **changes)
     return bundles.seal(bundle, raw, started_ns=started_ns)
+
+
+def cpu_check(**changes: object) -> CpuCheck:
+    """Make two instruments that agree, but for ``changes``."""
+    agreeing = {
+        "cpus": "0",
+        "cgroup_ms": 1000.0,
+        "sar_ms": 1000.0,
+        "difference": 0.0,
+        "sampling_error": 0.01,
+        "nonidle_ms": 1000.0,
+        "foreign_ms": 0.0,
+    }
+    return CpuCheck(**(agreeing | changes))

@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,6 +15,15 @@ from ironbench.plan import make_session
 from ironbench.records import Gate
 
 from .made import due, load_result, study, write_raw
+
+
+def packed(raw: Path) -> Path:
+    """Pack each host's directory as ``ironbench host collect`` does."""
+    for host in [path for path in raw.iterdir() if path.is_dir()]:
+        with tarfile.open(raw / f"{host.name}.tar.gz", "w:gz") as archive:
+            for path in sorted(host.iterdir()):
+                archive.add(path, arcname=path.name)
+    return raw
 
 
 @pytest.fixture
@@ -67,7 +78,7 @@ def test_plan_pending_seal_report(make, run, tmp_path):
         assert state["progress"].startswith(f"run {number} of 3: signin, block 1, ")
         assert state["session"]["run"]["position"] == number
         raw = raw_of_pending(bundle, tmp_path / f"raw{number}")
-        code, out, _ = run("seal", bundle, "--raw", raw, "--started-ns", "5", "--json")
+        code, out, _ = run("seal", bundle, "--raw", packed(raw), "--started-ns", "5", "--json")
         sealed = json.loads(out)
         assert (code, sealed["sealed"], sealed["faults"], sealed["outcomes"]) == (0, number, [], [])
         assert sealed["line"].startswith(f"run {number} of 3: signin, block 1, ")
@@ -83,7 +94,7 @@ def test_plan_pending_seal_report(make, run, tmp_path):
 
 def test_resume_goes_on_where_it_was(make, run, tmp_path):
     first = make("--seed", "3", "--id", "one")
-    run("seal", first["bundle"], "--raw", raw_of_pending(tmp_path / "results/one", tmp_path / "raw"))
+    run("seal", first["bundle"], "--raw", packed(raw_of_pending(tmp_path / "results/one", tmp_path / "raw")))
     again = make("--resume", "--id", "two")
     assert (again["id"], again["resumed"], again["sealed"], again["runs"]) == ("one", True, 1, 6)
     assert not (tmp_path / "results/two").exists()
@@ -125,7 +136,7 @@ def test_failed_gate_exits_with_4(make, run, tmp_path):
     raw = raw_of_pending(
         tmp_path / "results/one", tmp_path / "raw", load=load_result([], gate=gate), durations_ns=[]
     )
-    code, out, err = run("seal", bundle, "--raw", raw)
+    code, out, err = run("seal", bundle, "--raw", packed(raw))
     assert (code, out) == (4, "")
     assert err.count("\n") == 1
     assert "was not sealed" in err
@@ -136,7 +147,7 @@ def test_seal_line_names_the_ledgers(make, run, tmp_path):
     bundle = make("--id", "one", "--experiment", "signin")["bundle"]
     load = load_result(errors={"reset": 2})
     raw = raw_of_pending(tmp_path / "results/one", tmp_path / "raw", load=load, steal=5.0)
-    _, out, _ = run("seal", bundle, "--raw", raw)
+    _, out, _ = run("seal", bundle, "--raw", packed(raw))
     assert "2 errors | INSTRUMENT FAULT: steal | outcomes: errors | " in out
 
 

@@ -11,7 +11,7 @@ from ironbench.judge import (
     judge,
 )
 from ironbench.plan import make_session
-from ironbench.records import Affinity, CpuCheck, Gate
+from ironbench.records import Affinity, Gate
 
 from .made import (
     LAYOUT,
@@ -20,6 +20,7 @@ from .made import (
     UNITS,
     S,
     core,
+    cpu_check,
     experiment,
     host,
     load_result,
@@ -125,8 +126,7 @@ def test_foreign_cpu_by_sar(layout):
 
     def check(share):
         foreign_ms = share * 2 * 8_200  # two CPUs, first send to drained
-        sar_ms = 1_000 + foreign_ms
-        return [CpuCheck(cpus="0-1", cgroup_ms=1_000, sar_ms=sar_ms, difference=1_000 / sar_ms - 1)]
+        return [cpu_check(cpus="0-1", foreign_ms=foreign_ms)]
 
     assert faults(layout=layout, cpu_check=check(limit - 0.01)) == []
     assert faults(layout=layout, cpu_check=check(limit + 0.01)) == ["foreign-cpu"]

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from ironbench.load import histogram
-from ironbench.records import SCHEMA, CpuCheck, Finding, Manifest, Run
+from ironbench.records import SCHEMA, Finding, Manifest, Run
 from ironbench.scorecard import HIDDEN, make_results, percentile_shown
 
-from .made import LAYOUT, START, S, core, latencies, load_result, plan, replace, service_cpu
+from .made import LAYOUT, START, S, core, cpu_check, latencies, load_result, plan, replace, service_cpu
 
 MS = 10**6
 FAULT = Finding(kind="steal", detail="stolen")
@@ -157,7 +157,7 @@ def test_errors_add_up(signin):
 
 def test_cpu_check_summary(signin):
     pairs = [
-        make_run(run, cpu_check=[CpuCheck(cpus="0-1", cgroup_ms=1, sar_ms=1, difference=d, host="box")])
+        make_run(run, cpu_check=[cpu_check(cpus="0-1", difference=d, host="box")])
         for run, d in zip(of(signin, "final"), (-0.04, 0.01, -0.02), strict=True)
     ]
     (check,) = results(signin, pairs).cpu_check

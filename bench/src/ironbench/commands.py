@@ -11,6 +11,7 @@ import msgspec
 
 from ironbench import bundle as bundles
 from ironbench.errors import IronbenchError
+from ironbench.ingest import unpacked
 from ironbench.plan import describe, make_plan, pending, run_seconds, time_left
 from ironbench.records import Record, Sealed
 from ironbench.scorecard import HIDDEN, errors, per_request_ms, percentile_shown
@@ -79,7 +80,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Exit status 4: the gate failed and no instrument was at fault, so nothing was sealed.",
     )
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="one directory a host")
+    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="HOST.tar.gz of each host")
     parser.add_argument("--started-ns", type=int, help="start of the session (default: first snapshot)")
     _finish(parser, seal)
 
@@ -145,7 +146,8 @@ def environment(args: argparse.Namespace) -> int:
 def seal(args: argparse.Namespace) -> int:
     """Judge and seal the pending run."""
     try:
-        run = bundles.seal(args.bundle, args.raw, started_ns=args.started_ns)
+        with unpacked(args.raw) as raw:
+            run = bundles.seal(args.bundle, raw, started_ns=args.started_ns)
     except bundles.GateFailedError as error:
         print(f"ironbench: {error}", file=sys.stderr)
         return GATE_FAILED

@@ -8,6 +8,10 @@ from __future__ import annotations
 import csv
 import gzip
 import statistics
+import tarfile
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,7 +24,7 @@ from ironbench.load.histogram import Histograms
 from ironbench.records import Host, LoadResult, Session, Snapshot
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from ironbench.records import CoreUse, CpuCheck, ServiceCpu
 
@@ -28,6 +32,27 @@ LATENCY_LOG = "load/latency.hgrm"
 LOAD = "load/load.json"
 HISTOGRAMS = "load/histograms.json"
 REQUESTS = "load/requests.csv.gz"
+
+
+@contextmanager
+def unpacked(raw: Path) -> Iterator[Path]:
+    """Unpack HOST.tar.gz of each host, as ``ironbench host collect`` packs them, for as long as needed.
+
+    Raises IronbenchError when there is none, or one cannot be read.
+    """
+    archives = sorted(raw.glob("*.tar.gz"))
+    if not archives:
+        raise IronbenchError(f"{raw} holds no HOST.tar.gz; fetch what `ironbench host collect` packed.")
+    with tempfile.TemporaryDirectory(prefix="ironbench-") as directory:
+        for path in archives:
+            try:
+                with tarfile.open(path) as archive:
+                    # Python 3.11.2 of Debian 12 may not have the filter; the archives are our own hosts'.
+                    archive.extraction_filter = getattr(tarfile, "data_filter", None)
+                    archive.extractall(Path(directory) / path.name.removesuffix(".tar.gz"))  # noqa: S202
+            except (tarfile.TarError, OSError, EOFError) as error:
+                raise IronbenchError(f"{path} cannot be unpacked ({error}); fetch it again.") from error
+        yield Path(directory)
 
 
 def read_evidence(raw: Path) -> Evidence:

@@ -201,14 +201,14 @@ def _clock_step(host: HostEvidence) -> Iterator[Finding]:
 
 
 def _foreign_cpu(host: HostEvidence, load: LoadResult) -> Iterator[Finding]:
-    """Work outside of every cgroup (sar against cgroups), and of other cgroups where they may live.
+    """Work outside of every cgroup (/proc/stat against cgroups), and of other cgroups where they may live.
 
     The second only where housekeeping shares CPUs with the bench: elsewhere the first sees it.
     """
     layout = host.host.layout
     limit = _limit(FOREIGN_CPU, packed=layout.packed)
     span_ms = (load.drained_ns - load.first_send_ns) / 1e6
-    work = [(check.cpus, check.sar_ms - check.cgroup_ms) for check in host.cpu_check]
+    work = [(check.cpus, check.foreign_ms) for check in host.cpu_check]
     if not bench_cpus(host.host).isdisjoint(parse_cpu_list(layout.housekeeping)):
         work += [(cpu.cpus, cpu.total_ms) for cpu in host.cpu if cpu.service == OTHER]
     for cpus, foreign_ms in work:

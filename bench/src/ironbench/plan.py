@@ -17,7 +17,7 @@ from ironbench.study import select
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-IDLE_S = 1.5
+IDLE_S = 2.0
 """Quiet time before the window, for the services' idle CPU rate: it always holds one whole second of
 sar's samples, and is short enough that caches and connections of the warm-up stay as they are."""
 TIMEOUT_S = 10.0
@@ -26,7 +26,7 @@ DRAIN_S = 10.0
 """For requests in flight at the window's end: as long as the youngest of them may take."""
 ALIGN_S = 1.05
 """The window starts 50 ms after a whole second: a wait of at most this."""
-CONNECT_S = 5.0
+CONNECT_S = 1.5
 """For start-up of the generator, connecting, and the gate."""
 OVERHEAD_S = 10.0
 """Preparation, collection and sealing of one session, until sealed runs tell better."""
@@ -188,8 +188,7 @@ def time_left(plan: Plan, sealed: Sequence[Run]) -> str:
 
 
 def _expected_s(plan: Plan) -> float:
-    """Bound the generator's time; it has to drain twice, after the warm-up and after the window."""
-    return CONNECT_S + plan.warmup_s + DRAIN_S + IDLE_S + ALIGN_S + plan.window_s + DRAIN_S
+    return CONNECT_S + plan.warmup_s + IDLE_S + ALIGN_S + plan.window_s
 
 
 def _block(run: PlannedRun) -> tuple[str, int, int]:

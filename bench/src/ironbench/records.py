@@ -204,7 +204,12 @@ class Session(Record, frozen=True, kw_only=True):
     timeout_s: float
     drain_s: float
     expected_s: float
-    """From the generator's start to its drained window, at the latest when nothing is wrong."""
+    """From the generator's start to the end of its window, when nothing is wrong."""
+
+    @property
+    def longest_s(self) -> float:
+        """The same with the longest drains, after the warm-up and after the window."""
+        return self.expected_s + 2 * self.drain_s
 
 
 class Affinity(Record, frozen=True, kw_only=True):
@@ -418,11 +423,13 @@ class CpuCheck(Record, frozen=True, kw_only=True):
     sar_ms: float
     difference: float
     """cgroup_ms / sar_ms - 1."""
-    sampling_error: float = 0.0
+    sampling_error: float
     """Standard error of ``difference`` by sar's sampling at ticks alone, at the longest tick (10 ms)."""
-    nonidle_ms: float | None = None
+    nonidle_ms: float
     """The same CPUs by the exact instrument of the two in /proc/stat: elapsed time less idle, iowait and
-    steal. It sees foreign work that sar's ticks miss; None in records made before it was kept."""
+    steal. It sees work that sar's ticks miss."""
+    foreign_ms: float
+    """Of that, what no cgroup of these CPUs did, gross: work that was there before the window counts."""
     host: str = ""
     """Filled in when the run is sealed."""
 

@@ -84,7 +84,7 @@ def _generator_exit(place: Place) -> int | None:
         raise IronbenchError(
             f"the generator of {place.key} was not started; run `ironbench host load` first."
         )
-    deadline = time.monotonic() + place.session.expected_s + OVERDUE_S + END_S
+    deadline = time.monotonic() + place.session.longest_s + OVERDUE_S + END_S
     _wait_for_process(int(shown["MainPID"]), deadline - time.monotonic())
     while (shown := system.show(unit))["SubState"] not in ("exited", "failed"):
         if time.monotonic() > deadline:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ironbench.host.place import Place
 
 OVERDUE_S = 30.0
-"""What the generator may take beyond ``expected_s`` before systemd ends it."""
+"""What the generator may take beyond ``longest_s`` before systemd ends it."""
 NOFILE = 65535
 
 
@@ -61,7 +61,7 @@ def load(place: Place) -> dict:
             "CPUAffinity": place.host.layout.load_generator,
             "LimitNOFILE": str(NOFILE),
             "RemainAfterExit": "yes",
-            "RuntimeMaxSec": str(session.expected_s + OVERDUE_S),
+            "RuntimeMaxSec": str(session.longest_s + OVERDUE_S),
             "StandardOutput": f"append:{place.directory / 'generator.txt'}",
             "StandardError": f"append:{place.directory / 'generator.txt'}",
         },

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ironbench.host.place import Place
 
 SPARE_S = 60.0
-"""Life of an observer beyond the expected session: the controller's way from step to step."""
+"""Life of an observer beyond the longest session: the controller's way from step to step."""
 START_DEADLINE_S = 10.0
 POLL_S = 0.05
 
@@ -40,7 +40,7 @@ def observe(place: Place) -> dict:
                 f"{place.key} has been observed already; run `ironbench host prepare` again."
             )
     place.cgroup_record.write_bytes(msgspec.json.encode(_header(place, mount)) + b"\n")
-    life = math.ceil(place.session.expected_s + SPARE_S)
+    life = math.ceil(place.session.longest_s + SPARE_S)
     sampler, sar_unit = place.session_unit("sampler"), place.session_unit("sar")
     module = [sys.executable, "-m", "ironbench.host.sampler"]
     system.start_transient(
