@@ -249,7 +249,7 @@ def write_raw(
         due = START + i * step
         rows.append(f"{i % 4},{due},{due},{due + duration},204")
     (directory / "load/requests.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode() + b"\n"))
-    (directory / "cgroup.jsonl").write_text(_cgroup(app_share))
+    (directory / "cgroup.jsonl").write_text(_cgroup(app_share, foreign))
     (directory / "sar.json").write_text(_sar(app_share, foreign, steal))
     (directory / "sar.txt").write_text("sar\n")
     (directory / "journal.txt").write_text("")
@@ -264,7 +264,12 @@ def _histograms(durations_ns):
     )
 
 
-def _cgroup(app_share):
+def _shares(app_share):
+    """Make the busy share of each CPU in the window."""
+    return (app_share, app_share, 0.11, 0.11, 0.02, 0.0, 0.01, 0.01)
+
+
+def _cgroup(app_share, foreign):
     rates = {
         "app": 2 * app_share,
         "postgresql": 0.2,
@@ -280,12 +285,17 @@ def _cgroup(app_share):
         in_window = min(max(ns - START, 0), DRAINED - START) / S
         usage = [round(1e6 * rate * in_window) for rate in rates.values()]
         usage += [sum(usage), round(1e6 * 0.01 * (tenth + 30) / 10)]
-        lines.append(json.dumps([ns, usage, [[0] * 8] * 8, [3500.0] * 8]))
+        elapsed = (tenth + 30) / 10
+        busy = [
+            (share + (foreign if cpu < 2 else 0)) * in_window for cpu, share in enumerate(_shares(app_share))
+        ]
+        stat = [[0, 0, 0, round(100 * (elapsed - b)), 0, 0, 0, 0] for b in busy]
+        lines.append(json.dumps([ns, usage, stat, [3500.0] * 8]))
     return "\n".join(lines) + "\n"
 
 
 def _sar(app_share, foreign, steal):
-    shares = dict(zip(range(8), (app_share, app_share, 0.11, 0.11, 0.02, 0.0, 0.01, 0.01), strict=True))
+    shares = dict(enumerate(_shares(app_share)))
     statistics = []
     for second in range(-2, 12):
         stamp = datetime.fromtimestamp(SECOND + second, UTC)
