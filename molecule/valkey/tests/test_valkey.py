@@ -11,7 +11,7 @@ def test_what_is_set_can_be_got(host):
 
 def test_it_is_a_cache_and_keeps_nothing(host):
     assert host.check_output(f"{CLI} CONFIG GET maxmemory").split() == ["maxmemory", "268435456"]
-    assert host.check_output(f"{CLI} CONFIG GET maxmemory-policy").split()[1] == "allkeys-lru"
+    assert host.check_output(f"{CLI} CONFIG GET maxmemory-policy").split()[1] == "volatile-ttl"
     host.check_output(f"{CLI} SET gone 1")
     host.check_output("systemctl restart valkey-server")
     assert host.check_output(f"{CLI} GET gone") == ""

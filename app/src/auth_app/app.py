@@ -1,0 +1,35 @@
+"""The application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from auth_app.error_handlers import add_error_handlers
+from auth_app.routes import session, system
+from auth_app.settings import Settings
+from auth_app.variants import levers_of
+from auth_app.wiring import build_services, profile_router
+
+API = "/api/v1"
+
+
+def create_app(settings: Settings, variant: str) -> FastAPI:
+    levers = levers_of(variant)
+    services = build_services(settings, levers)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await services.open()
+        try:
+            yield
+        finally:
+            await services.close()
+
+    app = FastAPI(title="auth-app", lifespan=lifespan)
+    app.state.services = services
+    app.include_router(profile_router(levers), prefix=API)
+    app.include_router(session.router, prefix=API)
+    app.include_router(system.router)
+    add_error_handlers(app)
+    return app

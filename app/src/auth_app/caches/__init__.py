@@ -1,0 +1,1 @@
+"""What is kept in Valkey for speed. Nothing here decides whether a token is still good."""

@@ -1,0 +1,1 @@
+"""Bodies: what comes in (always Pydantic), what goes out (Pydantic or msgspec)."""

@@ -1,0 +1,84 @@
+"""The settings file: where the database, the cache and the keys are, and how long tokens live."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from auth_app.errors import AuthAppError
+
+DEFAULT_PATH = Path("/etc/auth-app/settings.toml")
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of the sections: immutable; an unknown key is refused."""
+
+
+class Database(Section, frozen=True, kw_only=True):
+    host: str
+    port: Port
+    name: str
+    user: str
+    password_file: str
+
+    def password(self) -> str:
+        try:
+            return Path(self.password_file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            msg = (
+                f"database.password_file {self.password_file} cannot be read "
+                f"({error.strerror}): write the password of {self.user} to it."
+            )
+            raise AuthAppError(msg) from error
+
+
+class Cache(Section, frozen=True, kw_only=True):
+    host: str
+    port: Port
+    database: Annotated[int, Meta(ge=0)] = 0
+
+
+class Keys(Section, frozen=True, kw_only=True):
+    directory: str
+
+
+class Tokens(Section, frozen=True, kw_only=True):
+    access_minutes: Positive = 30
+    refresh_days: Positive = 30
+    cookie_secure: bool = False
+
+    @property
+    def access_s(self) -> int:
+        return self.access_minutes * 60
+
+    @property
+    def refresh_s(self) -> int:
+        return self.refresh_days * 86_400
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    database: Database
+    cache: Cache
+    keys: Keys
+    tokens: Tokens = Tokens()
+
+
+def settings_path() -> Path:
+    return Path(os.environ.get("AUTH_APP_SETTINGS", DEFAULT_PATH))
+
+
+def load_settings(path: Path) -> Settings:
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Settings)
+    except OSError as error:
+        msg = f"settings file {path} cannot be read ({error.strerror}): name another in $AUTH_APP_SETTINGS."
+        raise AuthAppError(msg) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        msg = f"settings file {path} is not valid: {reason}."
+        raise AuthAppError(msg) from error
