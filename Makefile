@@ -37,8 +37,7 @@ sandbox: venv root ## Make the throwaway host
 
 .PHONY: bench
 bench: sandbox ## Everything: throwaway host, site.yml, a quick plan, the scorecard; again: goes on where it stopped
-	@$(AS_ROOT) ansible-playbook -i inventory/sandbox site.yml
-	@$(AS_ROOT) ansible-playbook -i inventory/sandbox playbooks/bench.yml
+	@$(AS_ROOT) ansible-playbook -i inventory/sandbox site.yml playbooks/bench.yml
 	@$(if $(AS_ROOT),sudo chown -R "$$(id -u):$$(id -g)" results)
 	@ironbench report "$$(ls -td results/*/ | head -n 1)"
 

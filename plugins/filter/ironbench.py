@@ -35,17 +35,17 @@ def cpu_list(text: object) -> list[int]:
     return cpus
 
 
-def scram_verifier(password: str, salt: str) -> str:
+def scram_verifier(password: str, salt: str, encoding: str = "ascii") -> str:
     """PostgreSQL's SCRAM-SHA-256 verifier of an ASCII password (RFC 5802, RFC 7677).
 
     The same password and salt give the same verifier, so PostgreSQL and PgBouncer can hold one and
     a second converge changes nothing.
     """
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt.encode("ascii"), SCRAM_ITERATIONS)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt.encode(encoding), SCRAM_ITERATIONS)
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     stored_key = hashlib.sha256(client_key).digest()
     server_key = hmac.digest(salted, b"Server Key", "sha256")
-    parts = (base64.b64encode(part).decode() for part in (salt.encode("ascii"), stored_key, server_key))
+    parts = (base64.b64encode(part).decode() for part in (salt.encode(encoding), stored_key, server_key))
     return "SCRAM-SHA-256${}:{}${}:{}".format(SCRAM_ITERATIONS, *parts)
 
 

@@ -26,7 +26,7 @@ DRAIN_S = 10.0
 """For requests in flight at the window's end: as long as the youngest of them may take."""
 ALIGN_S = 1.05
 """The window starts 50 ms after a whole second: a wait of at most this."""
-CONNECT_S = 1.5
+CONNECT_S = 0.7
 """For start-up of the generator, connecting, and the gate."""
 OVERHEAD_S = 10.0
 """Preparation, collection and sealing of one session, until sealed runs tell better."""

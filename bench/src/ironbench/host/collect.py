@@ -10,13 +10,14 @@ import tarfile
 import time
 from typing import TYPE_CHECKING
 
+from ironbench.collect.sar import SECOND_NS
 from ironbench.errors import IronbenchError
 from ironbench.files import encode_record, read_record, sync_directory, write_atomic
 from ironbench.host import sar, snapshot, system
 from ironbench.host.generate import OVERDUE_S
 from ironbench.host.place import OBSERVERS, app_pattern
 from ironbench.host.stop import stop_transient
-from ironbench.records import SCHEMA, Record, Snapshot
+from ironbench.records import SCHEMA, LoadResult, Record, Snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 END_S = 10.0
 """For systemd to end an overdue generator (after OVERDUE_S) and to notice."""
-LAST_SAMPLE_S = 1.2
-"""Until sar has taken the sample that covers the window's end, and written it."""
+LAST_SAMPLE_S = 0.3
+"""After the whole second on which sar takes the sample that covers the window's end, to have it written."""
 
 
 class Collected(Record, frozen=True, kw_only=True):
@@ -50,7 +51,7 @@ def collect(place: Place) -> Collected:
         )
     before = read_record(before_file, Snapshot)
     generator_exit = _generator_exit(place)
-    time.sleep(LAST_SAMPLE_S)
+    _wait_for_last_sample(place)
     after = snapshot.write(place, "after.json")
     for kind in OBSERVERS:
         system.stop(place.session_unit(kind))
@@ -92,6 +93,14 @@ def _generator_exit(place: Place) -> int | None:
         time.sleep(0.05)
     status = int(shown["ExecMainStatus"])
     return status if int(shown["ExecMainCode"]) == os.CLD_EXITED else -status
+
+
+def _wait_for_last_sample(place: Place) -> None:
+    """Let sar take the sample in which the window ended; where that is not known, the next one."""
+    result = place.directory / "load" / "load.json"
+    ended_ns = read_record(result, LoadResult).drained_ns if result.exists() else 0
+    whole_s = -(-(ended_ns or time.time_ns()) // SECOND_NS)
+    time.sleep(max(0.0, whole_s + LAST_SAMPLE_S - time.time()))
 
 
 def _wait_for_process(pid: int, seconds: float) -> None:
