@@ -13,3 +13,4 @@ compile --constraint app/locks/article.in app/pyproject.toml --output-file app/l
 for lock in current article; do
   compile --constraint "app/locks/$lock.txt" app/locks/test.in --output-file "app/locks/test-$lock.txt"
 done
+compile --constraint bench/lock.txt bench/test.in --output-file bench/test-lock.txt

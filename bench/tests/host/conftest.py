@@ -28,7 +28,8 @@ from ironbench.records import (
     Session,
 )
 
-POSTGRESQL = "postgresql@17-main.service"
+CLUSTERS = sorted(Path("/etc/postgresql").glob("*/*"))
+POSTGRESQL = f"postgresql@{CLUSTERS[0].parent.name}-{CLUSTERS[0].name}.service" if CLUSTERS else ""
 PORT = 18471
 UNITS = Path("/run/systemd/system")
 APP = f"""
@@ -49,8 +50,8 @@ def missing() -> str | None:
         return "needs systemd as PID 1"
     if not shutil.which("sar"):
         return "needs sysstat"
-    if show(POSTGRESQL, "LoadState") != "loaded" or not Path("/etc/postgresql/17/main").is_dir():
-        return "needs Debian's postgresql-17"
+    if not POSTGRESQL:
+        return "needs a PostgreSQL cluster of Debian's packages"
     if len(os.sched_getaffinity(0)) < 2:
         return "needs two CPUs"
     return None

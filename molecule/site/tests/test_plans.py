@@ -1,0 +1,172 @@
+"""Whole plans with real load: sealed, gone on with after a kill, and judged when something breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "shared"))
+from controller import REPOSITORY, command, environment, play
+
+SERVICES = {"app", "postgresql", "pgbouncer", "valkey"}
+STUDY = Path(__file__).parents[1] / "study"
+GENERATOR = "systemctl is-active 'ironbench-load-*'"
+
+
+def until(condition, what: str, seconds: float = 180):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"never saw {what}"
+    return value
+
+
+class Plan:
+    """One plan in a results directory of its own."""
+
+    def __init__(self, results: Path, host, **variables: object) -> None:
+        self.host = host
+        self.results = results
+        self.variables = json.dumps(
+            {
+                "bench_study": str(STUDY),
+                "bench_results_dir": str(results),
+                "bench_protocol": "tiny",
+                **variables,
+            },
+        )
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start the playbook in a process group of its own, as ``make bench`` has one."""
+        log = (self.results / "log").open("w")
+        return subprocess.Popen(
+            command("playbooks/bench.yml", "site", "--extra-vars", self.variables),
+            cwd=REPOSITORY,
+            env=environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            text=True,
+        )
+
+    def finish(self) -> None:
+        done = play("playbooks/bench.yml", "site", "--extra-vars", self.variables)
+        assert done.returncode == 0, done.stdout
+
+    @property
+    def bundles(self) -> list[Path]:
+        return sorted(path for path in self.results.iterdir() if path.is_dir())
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """run.json by key: experiment, block, variant with its repetition."""
+        return {
+            "/".join(path.parts[-4:-1]): path for path in sorted(self.results.glob("*/runs/*/*/*/run.json"))
+        }
+
+    @property
+    def runs(self) -> dict[str, dict]:
+        return {key: json.loads(path.read_bytes()) for key, path in self.files.items()}
+
+    def wait_for_load(self) -> None:
+        """Until the app has worked for a second on this session's requests: warm-up or window."""
+
+        def used() -> int:
+            cgroup = self.host.run(
+                "cat /sys/fs/cgroup/bench.slice/*/auth-app@*/cpu.stat /sys/fs/cgroup/bench.slice/auth-app@*/cpu.stat"
+            )
+            return max(
+                [int(line.split()[1]) for line in cgroup.stdout.splitlines() if "usage_usec" in line] or [0]
+            )
+
+        until(lambda: "active" in self.host.run(GENERATOR).stdout.split(), "a generator")
+        before = used()
+        until(lambda: used() > before + 1_000_000, "an app that works")
+
+
+@pytest.fixture
+def plan(tmp_path, host):
+    return lambda **variables: Plan(tmp_path, host, **variables)
+
+
+def test_a_plan_that_was_killed_goes_on_and_every_run_is_sealed_once(plan):
+    made = plan()
+    playbook = made.start()
+    until(
+        lambda: len(made.files) == 1 and "active" in made.host.run(GENERATOR).stdout.split(), "a second run"
+    )
+    os.killpg(playbook.pid, signal.SIGKILL)
+    playbook.wait()
+    first = {key: path.read_bytes() for key, path in made.files.items()}
+    assert len(first) == 1
+    made.finish()
+
+    (bundle,) = made.bundles
+    planned = [
+        (run["experiment"], run["block"], run["variant"])
+        for run in json.loads((bundle / "plan.json").read_bytes())["runs"]
+    ]
+    sealed = Counter(
+        (r["run"]["experiment"], r["run"]["block"], r["run"]["variant"])
+        for r in made.runs.values()
+        if r["run"]["attempt"] == 1
+    )
+    assert sealed == Counter(planned), "no run twice, none lost"
+    assert {key: made.files[key].read_bytes() for key in first} == first, "what was sealed has not changed"
+
+    for key, run in made.runs.items():
+        load = run["load"]
+        assert (load["unexpected_status"], load["errors"], load["unsent"]) == (0, {}, 0), key
+        assert load["completed"] == load["scheduled"] > 0, key
+        per_request = {cpu["service"]: cpu["per_request_ms"] for cpu in run["cpu"]}
+        assert per_request.keys() >= SERVICES
+        assert per_request["app"] > 1, "an Argon2 hash cannot cost less"
+        raw = made.files[key].parent / "raw/molecule-site-13"
+        for name in (
+            "cgroup.jsonl",
+            "sar.json",
+            "sar.bin",
+            "load/requests.csv.gz",
+            "load/histograms.json",
+            "before.json",
+        ):
+            assert (raw / name).stat().st_size > 0, name
+        assert not list(raw.rglob("users*")), "passwords and tokens stay on the host"
+    for name in ("report.html", "report.md", "results.json"):
+        assert (bundle / name).stat().st_size > 0
+    assert "no verdict" in (bundle / "report.md").read_text()
+    assert made.host.run("systemctl list-units --no-legend 'ironbench-*'").stdout == "", (
+        "something was left running"
+    )
+    assert made.host.service("auth-app@baseline").is_running
+
+
+def test_a_database_that_was_stopped_from_outside_is_an_instrument_fault(plan):
+    made = plan(bench_experiments=["signin"], bench_variants=["final"], bench_retries=1)
+    playbook = made.start()
+    made.wait_for_load()
+    made.host.check_output("systemctl stop postgresql@17-bench")
+    assert playbook.wait(timeout=300) == 0, (made.results / "log").read_text()
+    hit, repeated = (made.runs[key] for key in ("signin/01/final", "signin/01/final.retry1"))
+    faults = [fault for fault in hit["instrument_faults"] if "postgresql" in fault["detail"]]
+    assert faults, hit["instrument_faults"]
+    assert not [fault for fault in repeated["instrument_faults"] if "postgresql" in fault["detail"]]
+    assert repeated["load"]["completed"] == repeated["load"]["scheduled"]
+
+
+def test_an_app_that_crashes_is_an_outcome(plan):
+    made = plan(bench_experiments=["signin"], bench_variants=["final"], bench_retries=0)
+    playbook = made.start()
+    made.wait_for_load()
+    made.host.check_output("systemctl kill --kill-whom=main --signal=SEGV auth-app@final")
+    assert playbook.wait(timeout=300) == 0, (made.results / "log").read_text()
+    run = made.runs["signin/01/final"]
+    assert "crash" in [outcome["kind"] for outcome in run["outcomes"]]
+    assert not [fault for fault in run["instrument_faults"] if "auth-app" in fault["detail"]]
