@@ -132,6 +132,17 @@ def test_foreign_cpu_by_sar(layout):
     assert faults(layout=layout, cpu_check=check(limit + 0.01)) == ["foreign-cpu"]
 
 
+def test_instruments_that_disagree():
+    def found(cgroup_ms, nonidle_ms):
+        check = cpu_check(cpus="0-1", cgroup_ms=cgroup_ms, nonidle_ms=nonidle_ms)
+        return faults(cpu_check=[check])
+
+    assert found(6_000, 6_500) == []
+    assert found(6_000, 6_800) == ["instruments-disagree"]
+    assert found(7_400, 6_700) == ["instruments-disagree"]
+    assert found(100, 400) == [], "a quiet service and a timer"
+
+
 def test_foreign_cpu_of_other_cgroups_where_housekeeping_shares_cpus():
     other = [service_cpu("other", cpus="0-1", total_ms=0.3 * 2 * 8_200)]
     assert faults(layout=PACKED, cpu=other) == ["foreign-cpu"]

@@ -93,6 +93,17 @@ FOREIGN_CPU = Threshold(
     reason="of the CPUs' time in the window; kernel work outside of any service stays below on CPUs of "
     "their own; CPUs shared with housekeeping also carry that, legitimately",
 )
+DISAGREEMENT = Threshold(
+    limit=0.10,
+    packed=0.10,
+    reason="of what /proc/stat saw the CPUs do, net of the quiet time; beyond that one of the two is wrong, "
+    "or the quiet time was not quiet, and then neither is a service's idle rate right",
+)
+DISAGREEMENT_FLOOR = Threshold(
+    limit=0.02,
+    packed=0.02,
+    reason="of the CPUs' time; below, a timer or a kernel thread is enough",
+)
 SATURATION = Threshold(
     limit=0.99,
     packed=0.99,
@@ -126,6 +137,7 @@ def _instrument_faults(evidence: Evidence) -> Iterator[Finding]:
         yield from _named(host, _throttling(host))
         yield from _named(host, _clock_step(host))
         yield from _named(host, _foreign_cpu(host, evidence.load))
+        yield from _named(host, _disagreement(host, evidence.load))
         yield from _named(host, _affinity(host))
         yield from _named(host, _observers(host))
         yield from _named(host, _interrupted(host))
@@ -220,6 +232,24 @@ def _foreign_cpu(host: HostEvidence, load: LoadResult) -> Iterator[Finding]:
                 f"bench (limit {100 * limit:.0f} %)",
                 value=share,
                 threshold=limit,
+            )
+
+
+def _disagreement(host: HostEvidence, load: LoadResult) -> Iterator[Finding]:
+    """Two exact instruments that differ: cgroup counters and elapsed less idle time, both net."""
+    limit = _limit(DISAGREEMENT, packed=host.host.layout.packed)
+    floor = _limit(DISAGREEMENT_FLOOR, packed=host.host.layout.packed)
+    span_ms = (load.drained_ns - load.first_send_ns) / 1e6
+    for check in host.cpu_check:
+        apart_ms = abs(check.cgroup_ms - check.nonidle_ms)
+        at_least = max(limit * check.nonidle_ms, floor * span_ms * len(parse_cpu_list(check.cpus)))
+        if apart_ms > at_least:
+            yield Finding(
+                kind="instruments-disagree",
+                detail=f"cgroups on CPUs {check.cpus} were charged {check.cgroup_ms:.0f} ms, and the CPUs worked "
+                f"{check.nonidle_ms:.0f} ms beyond their quiet rate (at most {at_least:.0f} ms apart)",
+                value=apart_ms,
+                threshold=at_least,
             )
 
 
