@@ -341,15 +341,15 @@ def seal_next(bundle, tmp_path, *, started_ns=None, **changes):
     return bundles.seal(bundle, raw, started_ns=started_ns)
 
 
-def cpu_check(**changes: object) -> CpuCheck:
+def cpu_check(**changes: Any) -> CpuCheck:
     """Make two instruments that agree, but for ``changes``."""
-    agreeing = {
-        "cpus": "0",
-        "cgroup_ms": 1000.0,
-        "sar_ms": 1000.0,
-        "difference": 0.0,
-        "sampling_error": 0.01,
-        "nonidle_ms": 1000.0,
-        "foreign_ms": 0.0,
-    }
-    return CpuCheck(**(agreeing | changes))
+    agreeing = CpuCheck(
+        cpus="0",
+        cgroup_ms=1000.0,
+        sar_ms=1000.0,
+        difference=0.0,
+        sampling_error=0.01,
+        nonidle_ms=1000.0,
+        foreign_ms=0.0,
+    )
+    return replace(agreeing, **changes)
