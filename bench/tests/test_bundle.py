@@ -180,7 +180,8 @@ def test_faulty_block_is_repeated_under_another_name(tmp_path):
 
 def test_foreign_work_is_found_in_the_raw_outputs(bundle, tmp_path):
     assert [fault.kind for fault in seal_next(bundle, tmp_path, foreign=0.3).instrument_faults] == [
-        "foreign-cpu"
+        "foreign-cpu",
+        "instruments-disagree",
     ]
 
 

@@ -38,5 +38,6 @@ def play(playbook: str, inventory: str, *arguments: str) -> subprocess.Completed
 def changed(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """Changes by host, from the recap."""
     return {
-        host: int(count) for host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", done.stdout, re.MULTILINE)
+        host: int(count)
+        for host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", done.stdout, re.MULTILINE)
     }

@@ -1,5 +1,7 @@
 """The filters, against what the kernel, RFC 7677 and a person would say."""
 
+import base64
+import hmac
 import importlib.util
 from pathlib import Path
 
@@ -42,9 +44,6 @@ def test_scram_verifier_of_rfc_7677():
 
     ServerSignature = HMAC(ServerKey, AuthMessage) is published there, so ServerKey can be checked.
     """
-    import base64
-    import hmac
-
     salt = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
     verifier = filters.scram_verifier("pencil", salt.decode("latin-1"), encoding="latin-1")
     keys = verifier.split("$")[2]
