@@ -7,9 +7,9 @@ IRONBENCH = "/opt/ironbench/venv/bin/ironbench"
 
 def test_it_describes_the_host_as_it_is(host):
     facts = json.loads(host.check_output(f"{IRONBENCH} host describe"))
-    assert facts["kernel"] == host.check_output("uname -r")
+    assert host.check_output("uname -r") in facts["kernel"]
     assert facts["layout"]["name"] == "packed"
-    assert "systemd" not in facts.get("failed", "")
+    assert facts["packages"].keys() >= {"sysstat"}
 
 
 def test_what_is_asked_for_and_is_not_there_is_one_sentence(host):
