@@ -197,8 +197,10 @@ def _delta(first: Cell, last: Cell, unit: str) -> Delta | None:
     if first.value is None or last.value is None:
         return None
     absolute = last.value - first.value
-    points_only = unit == "%" or first.value == 0
-    return Delta(absolute=absolute, relative=None if points_only else 100 * absolute / first.value)
+    # A share of what cannot be told from nothing says nothing.
+    lowest = first.value if first.low is None else first.low
+    relative = None if unit == "%" or lowest <= 0 else 100 * absolute / first.value
+    return Delta(absolute=absolute, relative=relative)
 
 
 def _app_cpus(runs: dict[str, list[Run]]) -> list[int]:

@@ -78,5 +78,7 @@ def test_secrets_are_readable_by_the_app_only(host):
 
 
 def test_secrets_are_on_no_command_line(host):
-    found = host.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | grep -acFf /etc/auth-app/database-password")
+    found = host.run(
+        "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | grep -acFf /etc/auth-app/database-password"
+    )
     assert found.stdout.strip() == "0"

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 HEALTH_DEADLINE_S = 30.0
 HEALTH_POLL_S = 0.05
+RECOVERY_S = 20.0
+"""What services may take to find a peer again that had been stopped (a pooler waits between logins)."""
+RECOVERY_POLL_S = 0.5
 
 
 def prepare(place: Place) -> dict:
@@ -39,16 +42,26 @@ def prepare(place: Place) -> dict:
     place.archive.unlink(missing_ok=True)
     place.answer.unlink(missing_ok=True)
     place.make_directory()
-    for service in place.host.services:
-        if service is not app:
-            system.start(place.service_unit(service))
+    started = [system.start(place.service_unit(s)) for s in place.host.services if s is not app]
     users = 0
     if app and commands:
         system.stop(app_pattern(place.host) or app.unit)
-        users = _seed(place, commands)
+        users = _seed_after(place, commands, RECOVERY_S if any(started) else 0.0)
         _start_app(place, app)
     snapshot.write(place, "before.json")
     return {"users": users, "took_s": round(time.monotonic() - began, 3)}
+
+
+def _seed_after(place: Place, commands: HostCommands, recovery_s: float) -> int:
+    """Seed, trying again for as long as services that had been stopped may need to recover."""
+    deadline = time.monotonic() + recovery_s
+    while True:
+        try:
+            return _seed(place, commands)
+        except IronbenchError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(RECOVERY_POLL_S)
 
 
 def _seed(place: Place, commands: HostCommands) -> int:

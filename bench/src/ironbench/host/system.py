@@ -41,19 +41,20 @@ def show(unit: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def start(unit: str) -> None:
-    """Start a unit if it is not active.
+def start(unit: str) -> bool:
+    """Start a unit if it is not active; return whether it was not.
 
     Raises IronbenchError with the unit's last journal lines when it does not become active.
     """
     if show(unit)["ActiveState"] == "active":
-        return
+        return False
     try:
         run(["systemctl", "start", "--", unit])
     except IronbenchError as error:
         raise failed(unit, "did not start") from error
     if show(unit)["ActiveState"] != "active":
         raise failed(unit, "did not stay active")
+    return True
 
 
 def stop(pattern: str) -> list[str]:

@@ -131,6 +131,8 @@ def _scorecard(card: Scorecard, runs: list[RunFigures]) -> Section:
         f"Latency from the intended send time, sessions merged by count: {counts}.",
         "CPU and rate: median over the sessions, with their range. The sum is that of each session.",
     ]
+    if any(cell.low is not None and cell.low < 0 for row in card.rows for cell in row.cells.values()):
+        notes.append("Around zero, also below it: no more work than in the quiet time before the window.")
     if any(cell.note == HIDDEN for row in card.rows for cell in row.cells.values()):
         notes.append(f"{HIDDEN}: hidden, because fewer than {MIN_ABOVE} samples lie above this percentile.")
     if any(cell.value for row in card.rows if row.unit == "count" for cell in row.cells.values()):
