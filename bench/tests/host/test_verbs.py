@@ -207,7 +207,7 @@ def test_a_refused_gate_and_a_service_that_was_stopped_leave_a_journal(bench, tm
     systemctl("start", POSTGRESQL)
     assert answer["generator_exit"] == 3
     with tarfile.open(answer["archive"]) as archive:
-        archive.extractall(tmp_path / "raw", filter="data")
+        archive.extractall(tmp_path / "raw")
     after = json.loads((tmp_path / "raw/after.json").read_text())
     states = {unit["service"]: unit["active"] for unit in after["units"]}
     assert states == {"app": "active", "postgresql": "inactive"}
@@ -223,7 +223,7 @@ def test_an_observer_that_died_shows_in_the_snapshot(bench, tmp_path):
     systemctl("kill", "--signal=SIGKILL", bench.unit("sampler"))
     until(lambda: show(bench.unit("sampler"), "ActiveState") == "failed", "the sampler's death")
     with tarfile.open(bench("collect")["archive"]) as archive:
-        archive.extractall(tmp_path / "raw", filter="data")
+        archive.extractall(tmp_path / "raw")
     assert (tmp_path / "raw/journal.txt").exists()
     after = json.loads((tmp_path / "raw/after.json").read_text())
     assert after["observers"] == {bench.unit("sar"): "active", bench.unit("sampler"): "failed"}
@@ -265,4 +265,4 @@ def test_a_layout_is_where_the_observers_run(bench, tmp_path):
     for kind in ("sar", "sampler"):
         pid = int(show(moved.unit(kind), "MainPID"))
         assert os.sched_getaffinity(pid) == {1}
-        assert show(moved.unit(kind), "RuntimeMaxUSec") == "1min 22s"
+        assert show(moved.unit(kind), "RuntimeMaxUSec") == "1min 26s"
