@@ -156,7 +156,12 @@ def describe_host(state: Path) -> Host:
         ),
         services=[
             Service(name="app", unit="bench-test-app@{variant}.service", cpus="1"),
-            Service(name="postgresql", unit=POSTGRESQL, cpus="0-1"),
+            # Where its unit has it, which is the host's matter; no CPUAffinity= means all.
+            Service(
+                name="postgresql",
+                unit=POSTGRESQL,
+                cpus=show(POSTGRESQL, "CPUAffinity").replace(" ", ",") or "0-1",
+            ),
         ],
         commands=HostCommands(prepare=[sys.executable, "-c", seed, "{variant}", "{users}"]),
         base_url=f"http://127.0.0.1:{PORT}",
