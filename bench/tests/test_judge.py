@@ -88,6 +88,16 @@ def test_generator_late(rate, layout, fine, bad):
     assert faults(rate=rate, layout=layout, load=late(bad)) == ["generator-late"]
 
 
+def test_a_generator_that_stands_still_between_due_times_is_late_too():
+    result = load_result()
+
+    def stalled(p99):
+        return replace(result, timer_lag=replace(result.own_send_lag, count=800, p99=p99))
+
+    assert faults(rate=3.0, load=stalled(33.0)) == []
+    assert faults(rate=3.0, load=stalled(34.0)) == ["generator-stalled"]
+
+
 def test_system_send_lag_is_no_fault():
     result = load_result()
     busy = replace(result, system_send_lag=replace(result.system_send_lag, count=24, p99=9_000.0))

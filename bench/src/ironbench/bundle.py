@@ -24,7 +24,7 @@ from ironbench.files import encode_record, read_record, sync_directory, sync_tre
 from ironbench.ingest import LATENCY_LOG, read_evidence
 from ironbench.judge import judge
 from ironbench.plan import make_session, next_run, same_question
-from ironbench.records import SCHEMA, Git, Manifest, Plan, PlannedRun, Run, Study
+from ironbench.records import SCHEMA, Git, Imported, Manifest, Plan, PlannedRun, Run, Study
 from ironbench.study import study_digest
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def check_id(text: str) -> None:
 # --- create and find ---------------------------------------------------------------------------
 
 
-def create(results: Path, plan: Plan, study: Study, study_dir: Path) -> Path:
+def create(
+    results: Path, plan: Plan, study: Study, study_dir: Path, imported: Imported | None = None
+) -> Path:
     """Create ``results/ID`` with manifest, plan and empty directories, and return its path."""
     check_id(plan.id)
     bundle = results / plan.id
@@ -79,6 +81,7 @@ def create(results: Path, plan: Plan, study: Study, study_dir: Path) -> Path:
         study=study.name,
         study_digest=study_digest(study),
         protocol=plan.protocol,
+        imported=imported,
     )
     results.mkdir(parents=True, exist_ok=True)
     temporary = results / f".{plan.id}.creating-{os.getpid()}"
@@ -159,8 +162,7 @@ def read_environment(bundle: Path) -> dict[str, dict]:
 
 def run_directory(bundle: Path, run: PlannedRun) -> Path:
     """Where a sealed run lies."""
-    name = run.variant if run.attempt == 1 else f"{run.variant}.retry{run.attempt - 1}"
-    return bundle / "runs" / run.experiment / f"{run.block:02d}" / name
+    return bundle / "runs" / run.experiment / f"{run.block:02d}" / run.label
 
 
 # --- write -------------------------------------------------------------------------------------
@@ -234,7 +236,8 @@ def seal(bundle: Path, raw: Path, *, started_ns: int | None) -> Run:
             outcomes=outcomes,
             ironbench_version=version(),
         )
-        _put(bundle, run, raw, evidence)
+        hosts = [host.host.name for host in evidence.hosts]
+        put(bundle, run, raw, hosts, raw / evidence.generator / LATENCY_LOG)
     return run
 
 
@@ -254,16 +257,17 @@ def _check_pending(plan: Plan, sealed: list[Run], evidence: Evidence) -> None:
         )
 
 
-def _put(bundle: Path, run: Run, raw: Path, evidence: Evidence) -> None:
+def put(bundle: Path, run: Run, raw: Path, hosts: list[str], latency_log: Path) -> None:
+    """Put a run with the raw outputs of its hosts into place; nobody else may write to the bundle."""
     target = run_directory(bundle, run.run)
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in bundle.glob(f"runs/*/*/{_SEALING}*"):  # of a killed session; the lock says nobody writes it
         shutil.rmtree(left)
     temporary = target.parent / f"{_SEALING}{target.name}"
     temporary.mkdir()
-    for host in evidence.hosts:
-        shutil.copytree(raw / host.host.name, temporary / "raw" / host.host.name)
-    shutil.copyfile(raw / evidence.generator / LATENCY_LOG, temporary / "latency.hgrm")
+    for host in hosts:
+        shutil.copytree(raw / host, temporary / "raw" / host)
+    shutil.copyfile(latency_log, temporary / "latency.hgrm")
     write_synced(temporary / "run.json", encode_record(run))
     sync_tree(temporary)
     temporary.rename(target)

@@ -20,7 +20,9 @@ COMMANDS = {
     "environment": ("ironbench.commands", "keep what a host tells of itself in a bundle"),
     "seal": ("ironbench.commands", "judge and seal the pending run"),
     "report": ("ironbench.commands", "compute the report from a bundle"),
+    "import": ("ironbench.importing.cli", "read published logs of wrk2 and sar"),
     "load": ("ironbench.load.cli", "run one load window against a server"),
+    "selftest": ("ironbench.selftest.cli", "prove a load generator against servers with known behaviour"),
     "host": ("ironbench.host.cli", "what the playbooks run on a host"),
 }
 

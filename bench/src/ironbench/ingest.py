@@ -16,22 +16,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ironbench.collect import cgroup, cpu_check, sar
+from ironbench.collect import cgroup, cpu_check, sar, wrk2
 from ironbench.errors import IronbenchError
 from ironbench.files import read_record
 from ironbench.judge import Evidence, HostEvidence
-from ironbench.load.histogram import Histograms
+from ironbench.load.histogram import Histograms, merge
 from ironbench.records import Host, LoadResult, Session, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ironbench.records import CoreUse, CpuCheck, ServiceCpu
+    from ironbench.records import CoreUse, CpuCheck, Latency, ServiceCpu
 
 LATENCY_LOG = "load/latency.hgrm"
 LOAD = "load/load.json"
 HISTOGRAMS = "load/histograms.json"
 REQUESTS = "load/requests.csv.gz"
+WRK2_LOG = "load/wrk2.log"
 
 
 @contextmanager
@@ -90,12 +91,32 @@ def read_evidence(raw: Path) -> Evidence:
     )
 
 
-def read_histogram(raw: Path) -> str:
-    """Return the encoded latency histogram among the raw outputs of a sealed run."""
+def read_distribution(raw: Path) -> str | wrk2.Distribution:
+    """Return the latency distribution among the raw outputs of a sealed run.
+
+    An encoded histogram of the built-in generator's, or what wrk2 printed.
+    """
+    logs = sorted(raw.glob(f"*/{WRK2_LOG}"))
+    if len(logs) == 1:
+        return wrk2.parse(_read_bytes(logs[0]), str(logs[0])).corrected
     paths = sorted(raw.glob(f"*/{HISTOGRAMS}"))
     if len(paths) != 1:
         raise IronbenchError(f"{raw} needs {HISTOGRAMS} from exactly one host and has {len(paths)}.")
     return read_record(paths[0], Histograms).latency
+
+
+def merge_distributions(distributions: list[str | wrk2.Distribution]) -> Latency:
+    """Summarise the distributions of several runs as one, by count.
+
+    Raises IronbenchError when they are of different generators.
+    """
+    encoded = [one for one in distributions if isinstance(one, str)]
+    printed = [one for one in distributions if isinstance(one, wrk2.Distribution)]
+    if encoded and printed:
+        raise IronbenchError(
+            "runs of wrk2 and of the built-in generator do not merge; compare them side by side."
+        )
+    return wrk2.merge(printed) if printed else merge(encoded)
 
 
 def _host_evidence(directory: Path, load: LoadResult) -> HostEvidence:

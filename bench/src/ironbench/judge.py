@@ -12,6 +12,7 @@ from ironbench.records import (
     CoreLayout,
     CoreUse,
     CpuCheck,
+    Experiment,
     Finding,
     Host,
     LoadResult,
@@ -118,6 +119,9 @@ DRIFT = Threshold(
 OTHER = "other"
 """The collector's name for all cgroups that are neither a service nor the load generator."""
 
+WRK2 = "wrk2"
+"""``LoadResult.backend`` of wrk2's runs."""
+
 _DIED = {"exit-code", "signal", "core-dump", "oom-kill", "watchdog", "timeout", "start-limit-hit"}
 """systemd's Result values of a service that ended by itself; stopped from outside leaves success."""
 
@@ -154,6 +158,17 @@ def _generator_faults(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             kind="generator-late",
             detail=f"1 % of the sends left {lag:.1f} ms late or more although a connection was free "
+            f"(limit {limit:.1f} ms)",
+            host=evidence.generator,
+            value=lag,
+            threshold=limit,
+        )
+    # Between due times no send can be late, but answers are read late: latency that is the generator's.
+    lag = load.timer_lag.p99 if load.timer_lag is not None else 0.0
+    if lag > limit:
+        yield Finding(
+            kind="generator-stalled",
+            detail=f"at 1 % of its ticks the generator ran {lag:.1f} ms late or more, so it read answers late "
             f"(limit {limit:.1f} ms)",
             host=evidence.generator,
             value=lag,
@@ -307,7 +322,7 @@ def _outcomes(evidence: Evidence) -> Iterator[Finding]:
     load, experiment = evidence.load, evidence.session.experiment
     if not load.gate.ok:
         yield Finding(kind="gate", detail=load.gate.detail)
-    share = load.achieved_rps / load.offered_rps if load.gate.ok else 1.0  # else there was no load
+    share = _answered(load, experiment) if load.gate.ok else 1.0  # else there was no load
     if share < SATURATION.limit:
         expected = ", as this experiment expects" if experiment.expect_saturation else ""
         yield Finding(
@@ -332,7 +347,7 @@ def _outcomes(evidence: Evidence) -> Iterator[Finding]:
         others = ", ".join(f"{n} x {code}" for code, n in sorted(load.statuses.items()) if code != wanted)
         yield Finding(
             kind="unexpected-status",
-            detail=f"{load.unexpected_status} answers were not {wanted} ({others})",
+            detail=f"{load.unexpected_status} answers were not {wanted}" + (f" ({others})" if others else ""),
             value=load.unexpected_status,
             threshold=0,
         )
@@ -348,6 +363,17 @@ def _outcomes(evidence: Evidence) -> Iterator[Finding]:
                 value=last / first,
                 threshold=DRIFT.limit,
             )
+
+
+def _answered(load: LoadResult, experiment: Experiment) -> float:
+    """Share of the offered requests that were answered, or may have been under way at the end.
+
+    wrk2 does not wait for the answers under way when its time is up: at most one a connection.
+    """
+    if load.backend != WRK2:
+        return load.achieved_rps / load.offered_rps
+    under_way = experiment.load.connections / load.window_s
+    return min(1.0, (load.achieved_rps + under_way) / load.offered_rps)
 
 
 def _crashes(host: HostEvidence) -> Iterator[Finding]:

@@ -17,6 +17,13 @@ Arrivals = Literal["even", "poisson", "wrk2-phase"]
 """When requests are due: one by one at equal distances; one by one with exponential distances;
 or all connections together, as wrk2's threads fire theirs."""
 
+Placement = Literal["as_landed", "balanced"]
+"""Which of the app's workers the connections belong to: as they came to lie, or reconnected until every
+worker has its share."""
+
+Backend = Literal["ironbench", "wrk2"]
+"""What makes the load: the built-in generator, or wrk2."""
+
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all records: immutable; an unknown field is refused.
@@ -56,12 +63,17 @@ class RequestTemplate(Record, frozen=True, kw_only=True):
 
 
 class Load(Record, frozen=True, kw_only=True):
-    """Open-loop load: ``rate`` requests per second over ``connections``, split over ``threads``."""
+    """Open-loop load: ``rate`` requests per second over ``connections``, split over ``threads``.
+
+    Each thread has an equal share of the connections and of the schedule, as wrk2's -t and -c have it.
+    """
 
     rate: float
     connections: int
     threads: int
     arrivals: Arrivals
+    placement: Placement = "as_landed"
+    backend: Backend = "ironbench"
 
 
 class Experiment(Record, frozen=True, kw_only=True):
@@ -73,6 +85,9 @@ class Experiment(Record, frozen=True, kw_only=True):
     """The one thing that differs between the compared runs."""
     users: int = 0
     """Users to seed before each session; the request's ``{user.FIELD}`` walks over them."""
+    requests_file: str | None = None
+    """Path on the load generator's host of the requests to send instead of ``request`` (JSON lines, see
+    ``ironbench.load.stream``); ``request`` is then the gate's alone."""
     expect_saturation: bool = False
 
 
@@ -109,12 +124,22 @@ class PlannedRun(Record, frozen=True, kw_only=True):
     variant: str
     attempt: int = 1
     """2 and more: a repetition of a block that had an instrument fault."""
+    number: int = 1
+    """Of the measured runs of one session, from 1; only protocol ``article`` has several. 0 is its sar
+    run: that one gives the CPU figures, and its latency does not count."""
+
+    @property
+    def label(self) -> str:
+        """Name of the run within its block."""
+        name = self.variant
+        if self.number != 1:
+            name += f".run{self.number}" if self.number else ".sar"
+        return name if self.attempt == 1 else f"{name}.retry{self.attempt - 1}"
 
     @property
     def key(self) -> str:
         """Name of the run in paths and unit names, unique within a plan."""
-        base = f"{self.experiment}.{self.block:02d}.{self.variant}"
-        return base if self.attempt == 1 else f"{base}.retry{self.attempt - 1}"
+        return f"{self.experiment}.{self.block:02d}.{self.label}"
 
 
 class Plan(Record, frozen=True, kw_only=True):
@@ -333,6 +358,24 @@ class LoadSpec(Record, frozen=True, kw_only=True):
     drain_s: float
     """How long requests in flight at the window's end may take."""
     users_file: str | None
+    requests_file: str | None = None
+    """JSON lines of requests to send in turn instead of ``request``, which is then the gate's alone."""
+    processes: int | None = None
+    """Processes that share the threads among them. None: one a thread, but no more than the generator
+    has CPUs: beyond, they would only wait for each other. The schedule is the same whatever it is."""
+
+
+class Landing(Record, frozen=True, kw_only=True):
+    """Which workers of the app the generator's connections belonged to."""
+
+    workers: dict[str, int]
+    """Connections by the worker's PID at the window's start; a worker without one has 0."""
+    workers_after: dict[str, int]
+    """The same when the window had drained: reconnecting may have moved some."""
+    reconnects: int
+    """Connections opened anew before the warm-up to balance them."""
+    unknown: str
+    """Why ``workers`` is empty, as one sentence; else empty."""
 
 
 class LoadResult(Record, frozen=True, kw_only=True):
@@ -374,10 +417,24 @@ class LoadResult(Record, frozen=True, kw_only=True):
     gate: Gate
     warmup_requests: int
     cpu_ms: float
-    """CPU time of the generator process from first send to drained."""
+    """CPU time of the generator's processes from first send to drained."""
     cpu_share: float
-    """cpu_ms over the same time, of one CPU."""
+    """CPU time over the same time, of one CPU: that of the busiest process, which cannot exceed 1, or the
+    sum over the CPUs that all processes share, whichever is nearer to its limit."""
     local_ports: list[int]
+    """By connection; empty for a Unix socket."""
+    threads: int = 1
+    processes: int = 1
+    """Operating system processes that the threads were dealt to."""
+    timer_lag: Latency | None = None
+    """How late the generator's timer ran, at every due time and each 10 ms between them. A generator that
+    stands still while nothing is due reads answers late, which shows here and in no send lag."""
+    timeouts: Latency | None = None
+    """Of the requests with the error ``timeout``, from the intended send time until they were given up:
+    what they took at least. ``latency`` does not hold them."""
+    landing: Landing | None = None
+    alarms: list[Finding] = []
+    """The generator's own warnings that it, or the system, was saturated."""
 
 
 class ServiceCpu(Record, frozen=True, kw_only=True):
@@ -477,6 +534,14 @@ class Git(Record, frozen=True, kw_only=True):
     """True: tracked files were changed or untracked ones lay there."""
 
 
+class Imported(Record, frozen=True, kw_only=True):
+    """Where the logs of an imported bundle come from, in their importer's words."""
+
+    source: str
+    revision: str
+    licence: str
+
+
 class Manifest(Record, frozen=True, kw_only=True):
     """manifest.json: where a bundle comes from."""
 
@@ -490,6 +555,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     study_digest: str
     """SHA-256 of the study's record, so that comments and spacing do not count."""
     protocol: str
+    imported: Imported | None = None
+    """None: ironbench measured the runs itself."""
 
 
 class Pending(Record, frozen=True, kw_only=True):
@@ -556,6 +623,8 @@ class Scorecard(Record, frozen=True, kw_only=True):
     last: str
     sessions: dict[str, int]
     """Sessions that count, by variant."""
+    runs: dict[str, int]
+    """Measured runs in them, by variant."""
     requests: dict[str, int]
     """Latency samples merged, by variant."""
     rows: list[Row]
@@ -570,8 +639,10 @@ class RunFigures(Record, frozen=True, kw_only=True):
     block: int
     variant: str
     attempt: int
+    number: int
+    """0: the sar run of its session."""
     started: str
-    """UTC."""
+    """UTC; empty where it is not known."""
     counted: bool
     why_not: str
     """Empty when counted."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ironbench.cpus import parse_cpu_list
 from ironbench.plan import schedule
@@ -32,10 +32,15 @@ from ironbench.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+D = TypeVar("D")
+"""A run's latency distribution, of whatever form ``merge`` takes."""
+
 SERVICES = ("app", "postgresql", "pgbouncer", "valkey")
 
 MIN_ABOVE = 10
 """Samples above a percentile, below which it is hidden: it is then one of the few largest values."""
+DESCRIPTION = "description.yml"
+"""An imported bundle's copy of what its importer said of the logs."""
 HIDDEN = f"n<{MIN_ABOVE}"
 
 PERCENTILES = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
@@ -45,16 +50,16 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
     manifest: Manifest,
     plan: Plan,
     runs: Sequence[Run],
-    histograms: dict[str, str],
+    distributions: dict[str, D],
     environment: dict[str, dict],
     *,
-    merge: Callable[[list[str]], Latency],
+    merge: Callable[[list[D]], Latency],
     rendered_by: str,
 ) -> Results:
     """Compute all figures of a bundle.
 
-    ``histograms`` holds the encoded latency histogram of each run by its key, ``merge`` adds up
-    encoded histograms by count.
+    ``distributions`` holds the latency distribution of each run by its key, ``merge`` adds them up by
+    count.
     """
     excluded = why_excluded(plan, runs)
     counted = [run for run in runs if run.run.key not in excluded]
@@ -71,7 +76,7 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         verdicts=plan.verdicts,
         sealed=len(runs),
         total=len(schedule(plan, runs)),
-        scorecards=[_scorecard(plan, name, counted, histograms, merge) for name in plan.experiments],
+        scorecards=[_scorecard(plan, name, counted, distributions, merge) for name in plan.experiments],
         runs=[_figures(run, excluded.get(run.run.key, "")) for run in runs],
         cpu_check=_check_summaries(counted),
         layout=_layouts(runs),
@@ -93,7 +98,7 @@ def why_excluded(plan: Plan, runs: Sequence[Run]) -> dict[str, str]:
     reasons = {}
     for run in runs:
         experiment, block = run.run.experiment, run.run.block
-        whole = len(plan.experiments[experiment].variants)
+        whole = sum((planned.experiment, planned.block) == (experiment, block) for planned in plan.runs)
         complete = [a for (e, b, a), n in sizes.items() if (e, b) == (experiment, block) and n == whole]
         counting = max(complete, default=1)
         if run.instrument_faults:
@@ -124,23 +129,26 @@ def _scorecard(
     plan: Plan,
     name: str,
     counted: Sequence[Run],
-    histograms: dict[str, str],
-    merge: Callable[[list[str]], Latency],
+    distributions: dict[str, D],
+    merge: Callable[[list[D]], Latency],
 ) -> Scorecard:
     experiment = plan.experiments[name]
     variants = experiment.variants
     first = plan.baseline if plan.baseline in variants else variants[0]
     last = variants[-1]
-    runs = {v: [r for r in counted if (r.run.experiment, r.run.variant) == (name, v)] for v in variants}
-    latency = {v: merge([histograms[r.run.key] for r in runs[v]]) for v in variants if runs[v]}
+    observed = {v: [r for r in counted if (r.run.experiment, r.run.variant) == (name, v)] for v in variants}
+    runs = {v: [r for r in observed[v] if r.run.number] for v in variants}
+    latency = {v: merge([distributions[r.run.key] for r in runs[v]]) for v in variants if runs[v]}
 
     def row(title: str, unit: str, cell: Callable[[str], Cell]) -> Row:
         cells = {v: cell(v) if runs[v] else Cell(value=None, note="no run") for v in variants}
         delta = None if first == last else _delta(cells[first], cells[last], unit)
         return Row(name=title, unit=unit, cells=cells, delta=delta)  # type: ignore[arg-type]
 
-    def over_sessions(title: str, unit: str, figure: Callable[[Run], float | None]) -> Row:
-        return row(title, unit, lambda v: _median(figure(run) for run in runs[v]))
+    def over_sessions(
+        title: str, unit: str, figure: Callable[[Run], float | None], of: dict[str, list[Run]] = runs
+    ) -> Row:
+        return row(title, unit, lambda v: _median(figure(run) for run in of[v]))
 
     rows = [
         row("Mean latency", "ms", lambda v: Cell(value=latency[v].mean)),
@@ -149,9 +157,10 @@ def _scorecard(
         row("StdDev", "ms", lambda v: Cell(value=latency[v].stdev)),
         row("Max latency", "ms", lambda v: Cell(value=latency[v].max)),
     ]
-    for cpu in _app_cpus(runs):
-        rows.append(over_sessions(f"CPU {cpu} %usr, whole sar record", "%", _core(cpu, "usr_whole_record")))
-        rows.append(over_sessions(f"CPU {cpu} busy in the window", "%", _core(cpu, "busy")))
+    for cpu in _app_cpus(observed):
+        usr, busy = _core(cpu, "usr_whole_record"), _core(cpu, "busy")
+        rows.append(over_sessions(f"CPU {cpu} %usr, whole sar record", "%", usr, observed))
+        rows.append(over_sessions(f"CPU {cpu} busy in the window", "%", busy, observed))
     rows.append(over_sessions("Achieved rate", "rps", lambda run: run.load.achieved_rps))
     rows.append(
         row("Errors and unexpected statuses", "count", lambda v: Cell(value=sum(map(errors, runs[v]))))
@@ -169,7 +178,8 @@ def _scorecard(
         variants=variants,
         first=first,
         last=last,
-        sessions={v: len(runs[v]) for v in variants},
+        sessions={v: len({(r.run.block, r.run.attempt) for r in runs[v]}) for v in variants},
+        runs={v: len(runs[v]) for v in variants},
         requests={v: latency[v].count if v in latency else 0 for v in variants},
         rows=rows,
     )
@@ -204,15 +214,20 @@ def _delta(first: Cell, last: Cell, unit: str) -> Delta | None:
 
 
 def _app_cpus(runs: dict[str, list[Run]]) -> list[int]:
-    cpus = (
-        cpu.cpus for variant in runs.values() for run in variant for cpu in run.cpu if cpu.service == "app"
-    )
-    return sorted({cpu for text in cpus for cpu in parse_cpu_list(text)})
+    texts = (text for variant in runs.values() for run in variant for text in _app_hosts(run).values())
+    return sorted({cpu for text in texts for cpu in parse_cpu_list(text)})
+
+
+def _app_hosts(run: Run) -> dict[str, str]:
+    """Return the app's CPUs by host; where no cgroup was measured (an imported run), the layout's."""
+    if not run.cpu:
+        return {host: layout.app for host, layout in run.layout.items()}
+    return {cpu.host: cpu.cpus for cpu in run.cpu if cpu.service == "app"}
 
 
 def _core(cpu: int, field: str) -> Callable[[Run], float | None]:
     def figure(run: Run) -> float | None:
-        hosts = {c.host for c in run.cpu if c.service == "app"}
+        hosts = _app_hosts(run)
         return next((getattr(c, field) for c in run.cores if c.cpu == cpu and c.host in hosts), None)
 
     return figure
@@ -239,7 +254,8 @@ def _figures(run: Run, why_not: str) -> RunFigures:
         block=run.run.block,
         variant=run.run.variant,
         attempt=run.run.attempt,
-        started=utc(run.started_ns),
+        number=run.run.number,
+        started=utc(run.started_ns) if run.started_ns else "",
         counted=not why_not,
         why_not=why_not,
         offered_rps=run.load.offered_rps,
@@ -285,6 +301,10 @@ def _layouts(runs: Sequence[Run]) -> dict[str, CoreLayout]:
 
 
 def _commands(manifest: Manifest, plan: Plan) -> list[str]:
+    if manifest.imported is not None:
+        return [
+            f"ironbench import bundle LOGS --describe results/{plan.id}/{DESCRIPTION} --id {plan.id}-again"
+        ]
     chosen = "".join(f" --experiment {name}" for name in plan.experiments)
     variants = dict.fromkeys(v for e in plan.experiments.values() for v in e.variants)
     chosen += "".join(f" --variant {name}" for name in variants)

@@ -41,10 +41,15 @@ def load_study(directory: Path) -> Study:
         raise IronbenchError(
             f"{path} has schema {study.schema}, and this ironbench reads schema {SCHEMA} only."
         )
+    check_study(study, str(path))
+    return study
+
+
+def check_study(study: Study, where: str) -> None:
+    """Raise IronbenchError, which starts with ``where``, when a study contradicts itself."""
     complaint = next(iter(_complaints(study)), None)
     if complaint:
-        raise IronbenchError(f"{path}: {complaint}.")
-    return study
+        raise IronbenchError(f"{where}: {complaint}.")
 
 
 def study_digest(study: Study) -> str:

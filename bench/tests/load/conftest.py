@@ -4,10 +4,13 @@ import argparse
 import csv
 import gzip
 import json
+import os
+import signal
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -25,11 +28,15 @@ sys.exit(args.func(args))
 """
 
 
-def make_spec(base_url, path="/ok", *, users_file=None, request=None, status=200, **changes):
+def make_spec(base_url, path="/ok", *, request=None, status=200, **changes):
     """Describe a short run of 100 requests per second over 4 connections."""
-    load = {"rate": 100.0, "connections": 4, "threads": 2, "arrivals": "even"}
+    load = {"rate": 100.0, "connections": 4, "threads": 2, "arrivals": "even", "placement": "as_landed"}
     load |= {name: changes.pop(name) for name in list(changes) if name in load}
+    files = {
+        name: str(value) for name in ("users_file", "requests_file") if (value := changes.pop(name, None))
+    }
     times = {"warmup_s": 0.0, "window_s": 0.5, "idle_s": 0.0, "timeout_s": 1.0, "drain_s": 1.0}
+    others: dict[str, Any] = {"users_file": None} | files | times
     return LoadSpec(
         schema=SCHEMA,
         run=changes.pop("run", "me.01.baseline"),
@@ -37,8 +44,7 @@ def make_spec(base_url, path="/ok", *, users_file=None, request=None, status=200
         request=request or RequestTemplate(method="GET", path=path, expect=Expectation(status=status)),
         load=Load(**load),
         seed=changes.pop("seed", 7),
-        users_file=users_file and str(users_file),
-        **(times | changes),
+        **(others | changes),
     )
 
 
@@ -55,11 +61,11 @@ class Run:
 
 
 class Generator:
-    """``ironbench load`` as a process."""
+    """``ironbench load`` as a process group of its own."""
 
     def __init__(self, spec, out):
         command = [sys.executable, "-c", COMMAND, "load", "--spec", spec, "--out", out]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0)
         self.out = out
 
     def finish(self):
@@ -69,19 +75,26 @@ class Generator:
     def stderr(self):
         return self.process.communicate()[1]
 
+    def signal(self, number):
+        os.killpg(self.process.pid, number)
+
     def stop(self):
         if self.process.poll() is None:
-            self.process.kill()
+            self.signal(signal.SIGKILL)
             self.process.communicate()
 
 
 class Server:
-    def __init__(self, *stall):
+    def __init__(self, stall_s=0, period_s=0, *, where="127.0.0.1", workers=0):
+        arguments = [where, stall_s, period_s, workers]
         self.process = subprocess.Popen(
-            [sys.executable, HERE / "server.py", *map(str, stall)], stdout=subprocess.PIPE, text=True
+            [sys.executable, HERE / "server.py", *map(str, arguments)], stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
+        port = int(self.process.stdout.readline())
+        host = f"[{where}]" if ":" in where else where
+        self.url = f"http://{host}:{port}" if port else "http+unix://" + where.replace("/", "%2F")
+        self.workers = self.process.stdout.readline().split() if workers else []
 
     def get(self, path):
         with urllib.request.urlopen(self.url + path, timeout=10) as response:
@@ -111,8 +124,8 @@ def start_server():
     """Servers of one test's own; the arguments are those of server.py."""
     started = []
 
-    def start(*stall):
-        started.append(Server(*stall))
+    def start(*stall, **changes):
+        started.append(Server(*stall, **changes))
         return started[-1]
 
     yield start

@@ -1,12 +1,15 @@
 """A server with known behaviour, chosen by path; prints its port, then serves until it is stopped.
 
-Arguments: stall seconds, of every so many seconds (the whole process sleeps), or none. In a process
-of its own, so that it shares no interpreter with the generator.
+Arguments: where to listen (an IP address or the path of a Unix socket), then stall seconds, of every so
+many seconds (the whole process sleeps), and a number of worker processes. In processes of their own, so
+that they share no interpreter with the generator.
 """
 
 import asyncio
+import ctypes
 import json
 import os
+import signal
 import socket
 import struct
 import sys
@@ -106,8 +109,9 @@ class Server(asyncio.Protocol):
         self.transport.close()
 
     async def drip(self, request, count):
-        for byte in answer(b"0123"):
-            self.write(bytes([byte]))
+        whole = answer(b"0123")
+        for start in range(0, len(whole), 7):  # cuts every line of the head somewhere
+            self.write(whole[start : start + 7])
             await asyncio.sleep(0.0005)
 
     async def slow(self, request, count):
@@ -163,11 +167,35 @@ class Server(asyncio.Protocol):
         counts.clear()
 
 
-async def main(stall_s, period_s):
-    loop = asyncio.get_running_loop()
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-    await loop.create_server(Server, sock=listener)
+def listen(where):
+    if where.startswith("/"):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(where)
+        listener.listen(256)
+        print(0, flush=True)
+        return listener
+    family = socket.AF_INET6 if ":" in where else socket.AF_INET
+    listener = socket.create_server((where, 0), family=family, backlog=256)
     print(listener.getsockname()[1], flush=True)
+    return listener
+
+
+def fork(workers):
+    """Go on in each of the workers; the parent keeps the socket, as uvicorn's does, and waits."""
+    pids = []
+    for _ in range(workers):
+        pid = os.fork()
+        if not pid:
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+            return
+        pids.append(pid)
+    print(*pids, flush=True)
+    os.waitpid(-1, 0)
+
+
+async def main(listener, stall_s, period_s):
+    loop = asyncio.get_running_loop()
+    await loop.create_server(Server, sock=listener)
     if stall_s:
         while True:
             time.sleep(stall_s)  # noqa: ASYNC251 - the known stall
@@ -176,4 +204,8 @@ async def main(stall_s, period_s):
 
 
 if __name__ == "__main__":
-    uvloop.run(main(*(float(argument) for argument in sys.argv[1:] or (0, 0))))
+    where, stall_s, period_s, workers = sys.argv[1:]
+    listener = listen(where)
+    if int(workers):
+        fork(int(workers))
+    uvloop.run(main(listener, float(stall_s), float(period_s)))

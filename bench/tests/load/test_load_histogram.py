@@ -4,8 +4,9 @@ import statistics
 import msgspec
 import pytest
 from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
 from ironbench.errors import IronbenchError
-from ironbench.load.histogram import encode, hgrm, merge, of_durations, summarise
+from ironbench.load.histogram import encode, hgrm, hlog, merge, of_durations, summarise
 
 MS = 1_000_000
 
@@ -90,3 +91,19 @@ def test_the_encoded_form_is_readable_by_the_library():
 
     assert (decoded.total_count, decoded.significant_figures) == (2, 3)
     assert decoded.get_value_at_percentile(100) == pytest.approx(7000, rel=1e-3)
+
+
+def test_hlog_is_read_by_hdrhistograms_own_reader(tmp_path):
+    histogram = of_durations(ms * MS for ms in range(1, 1001))
+    path = tmp_path / "latency.hlog"
+    path.write_text(hlog(histogram, 1_700_000_000 * 10**9, 1_700_000_030 * 10**9))
+
+    reader = HistogramLogReader(str(path), HdrHistogram(1, 10**9, 3))
+    interval = reader.get_next_interval_histogram()
+    assert interval is not None
+
+    assert summarise(interval) == summarise(histogram)
+    assert reader.get_start_time_sec() == 1_700_000_000
+    assert interval.get_end_time_stamp() - interval.get_start_time_stamp() == pytest.approx(30_000)
+    assert reader.get_next_interval_histogram() is None
+    assert ",30.000000,1000.000000,HISTF" in path.read_text()

@@ -30,7 +30,8 @@ SPEC = {
 @pytest.fixture
 def prepare_with(tmp_path):
     def prepare_with(**changes):
-        load = SPEC["load"] | {name: changes.pop(name) for name in list(changes) if name in SPEC["load"]}
+        known = {*SPEC["load"], "placement"}
+        load = SPEC["load"] | {name: changes.pop(name) for name in list(changes) if name in known}
         path = tmp_path / "spec.json"
         path.write_text(json.dumps(SPEC | {"load": load} | changes))
         return prepare(path)
@@ -41,7 +42,7 @@ def prepare_with(tmp_path):
 def test_the_spec_that_the_others_are_made_from_is_good(prepare_with):
     prepared = prepare_with()
 
-    assert len(prepared.requests) == 1 + 10 + 10
+    assert (prepared.warmup.count, prepared.window.count) == (10, 10)
     assert prepared.spec == msgspec.convert(SPEC, LoadSpec)
 
 
@@ -53,15 +54,21 @@ def test_the_spec_that_the_others_are_made_from_is_good(prepare_with):
         ({"run": ""}, "run .* must be not empty"),
         ({"rate": 0}, "load.rate .* is 0.0; it must be above 0"),
         ({"connections": 0}, "load.connections .* must be 1 or more"),
+        ({"threads": 3}, "load.connections .* must be a multiple of load.threads"),
+        ({"processes": 3}, "processes .* is 3; it must be from 1 to load.threads"),
+        ({"placement": "balanced", "base_url": "http+unix://%2Frun%2Fx"}, "a Unix socket does not tell"),
+        ({"placement": "odd"}, "Invalid enum value 'odd'"),
+        ({"base_url": "http+unix://run"}, r"must be http://HOST, .* or http\+unix://PATH"),
+        ({"requests_file": "/does/not/exist"}, "requests file /does/not/exist cannot be read: No such file"),
         ({"threads": 5}, "load.threads .* must be from 1 to load.connections"),
         ({"arrivals": "odd"}, "Invalid enum value 'odd'"),
         ({"window_s": 0}, "window_s .* must be above 0"),
         ({"window_s": 0.01}, "too short for a request"),
         ({"warmup_s": -1}, "warmup_s .* must be 0 or more"),
         ({"timeout_s": 0}, "timeout_s .* must be above 0"),
-        ({"base_url": "https://127.0.0.1"}, "must be http://HOST or http://HOST:PORT"),
-        ({"base_url": "http://127.0.0.1:port"}, "must be http://HOST or"),
-        ({"base_url": "http://127.0.0.1/api"}, "must be http://HOST or"),
+        ({"base_url": "https://127.0.0.1"}, "must be http://HOST, http://HOST:PORT or"),
+        ({"base_url": "http://127.0.0.1:port"}, "must be http://HOST,"),
+        ({"base_url": "http://127.0.0.1/api"}, "must be http://HOST,"),
         (
             {"base_url": "http://does.not.exist.invalid"},
             "does.not.exist.invalid of base_url cannot be resolved",
@@ -111,12 +118,13 @@ def test_users_are_one_object_a_line(tmp_path):
         ("http://[::1]:81", "[::1]:81", "[::1]:81"),
         ("http://127.0.0.1", "127.0.0.1", "127.0.0.1:80"),
         ("http://127.0.0.1:8000/", "127.0.0.1:8000", "127.0.0.1:8000"),
+        ("http+unix://%2Frun%2FApp.sock", "localhost", "/run/App.sock"),
     ],
 )
 def test_host_header_and_address(prepare_with, url, host, address):
     prepared = prepare_with(base_url=url)
 
-    assert f"\r\nHost: {host}\r\n".encode() in prepared.requests[0]
+    assert f"\r\nHost: {host}\r\n".encode() in prepared.stream.render(0)
     assert str(prepared.address) == address
 
 
@@ -131,16 +139,15 @@ def test_a_finished_run_is_not_written_over(tmp_path):
 def test_the_files_of_a_run(server, measure):
     run = measure(server.url, window_s=0.1)
 
-    assert sorted(path.name for path in run.out.iterdir()) == [
+    histograms = ["latency", "service_time", "own_send_lag", "system_send_lag", "timer_lag", "timeouts"]
+    assert {path.name for path in run.out.iterdir()} == {
         "histograms.json",
-        "latency.hgrm",
         "load.json",
         "requests.csv.gz",
-    ]
-    assert list(run.histograms) == [
-        "schema", "unit", "lowest", "highest", "significant_digits",
-        "latency", "service_time", "own_send_lag", "system_send_lag",
-    ]  # fmt: skip
+        *(f"{name}.{kind}" for name in histograms for kind in ("hlog", "hgrm")),
+    }
+    assert list(run.histograms)[:5] == ["schema", "unit", "lowest", "highest", "significant_digits"]
+    assert list(run.histograms)[5:] == histograms
     assert run.histograms["unit"] == "microseconds"
     packed = (run.out / "requests.csv.gz").read_bytes()
     assert packed[4:8] == bytes(4)  # RFC 1952: MTIME

@@ -2,11 +2,13 @@
 
 import itertools
 import json
+import os
 import re
 import signal
 import socket
 import time
 from collections import Counter
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
@@ -14,7 +16,7 @@ from ironbench.load.histogram import merge
 from ironbench.records import Expectation, RequestTemplate
 
 NS = 1_000_000_000
-DURATIONS = ("latency", "service_time", "own_send_lag", "system_send_lag")
+DURATIONS = ("latency", "service_time", "own_send_lag", "system_send_lag", "timer_lag", "timeouts")
 
 
 def outcomes(run):
@@ -36,6 +38,8 @@ def assert_consistent(run):
     assert result.offered_rps == pytest.approx(result.scheduled / result.window_s)
     assert result.latency.count == result.service_time.count == result.completed
     assert result.own_send_lag.count == result.system_send_lag.count == result.scheduled
+    assert result.timeouts.count == result.errors.get("timeout", 0)
+    assert result.timer_lag.count >= max(result.scheduled, result.window_s / 0.01 - 1)
     assert (
         Counter(outcomes(run))
         == Counter(
@@ -57,10 +61,13 @@ def assert_consistent(run):
         assert before[0] != after[0] or before[2] <= after[1], "two requests at once on a connection"
 
 
+@pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("arrivals", ["even", "poisson", "wrk2-phase"])
-def test_everything_is_sent_answered_and_counted(server, measure, arrivals):
-    run = measure(server.url, "/echo", arrivals=arrivals, rate=200.0, warmup_s=0.2, idle_s=0.1)
+def test_everything_is_sent_answered_and_counted(server, measure, arrivals, processes):
+    changes = {"arrivals": arrivals, "rate": 200.0, "warmup_s": 0.2, "idle_s": 0.1, "processes": processes}
+    run = measure(server.url, "/echo", **changes)
     result = run.result
+    assert (result.threads, result.processes) == (2, processes)
     assert run.code == 0
     assert_consistent(run)
     assert (result.scheduled, result.completed, result.unsent) == (100, 100, 0)
@@ -76,7 +83,9 @@ def test_everything_is_sent_answered_and_counted(server, measure, arrivals):
     assert result.first_send_ns >= start
     assert 0 < result.cpu_share < 1
     elapsed_ms = (result.drained_ns - result.first_send_ns) / 1e6
-    assert result.cpu_ms == pytest.approx(result.cpu_share * elapsed_ms)
+    share = result.cpu_ms / elapsed_ms
+    assert share / processes <= result.cpu_share * 1.0001  # of the busiest, not of the mean one
+    assert processes > 1 or result.cpu_share == pytest.approx(share)
 
     records = server.get("/records")
     assert len(records) == 1 + 40 + 100
@@ -123,7 +132,7 @@ def test_unique_users_cookies_and_body(server, measure, tmp_path):
     )
     changes = {"request": request, "users_file": users, "warmup_s": 0.1}
     for name, arrivals in (("one", "even"), ("two", "wrk2-phase")):  # the same run twice
-        assert_consistent(measure(server.url, out=name, arrivals=arrivals, **changes))
+        assert_consistent(measure(server.url, out=name, arrivals=arrivals, processes=2, **changes))
 
     emails = []
     turns = Counter()
@@ -217,6 +226,9 @@ def test_a_server_that_never_answers_times_out(server, measure):
     assert 8 <= run.result.sent <= 12  # 4 connections, one request each in 0.2 s of 0.5 s
     assert run.result.unsent == 20 - run.result.sent
     assert run.result.reconnects == run.result.sent
+    assert run.result.timeouts is not None
+    assert run.result.timeouts.p50 >= 200  # from the due time, so at least the timeout
+    assert run.result.latency.count == 0
     for row in run.rows[: run.result.sent]:
         assert 0.2 <= (int(row["done_ns"]) - int(row["sent_ns"])) / NS < 0.4
 
@@ -286,9 +298,9 @@ def test_a_late_connection_catches_up_its_own_backlog(start_server, measure):
 
 
 def stop(generator, seconds):
-    generator.process.send_signal(signal.SIGSTOP)
+    generator.signal(signal.SIGSTOP)
     time.sleep(seconds)  # not a wait: the stall itself
-    generator.process.send_signal(signal.SIGCONT)
+    generator.signal(signal.SIGCONT)
     return generator.finish()
 
 
@@ -317,6 +329,95 @@ def test_a_generator_stopped_at_the_windows_end_blames_itself_too(server, genera
     assert result.unsent > 5
     assert result.own_send_lag.p90 > 300
     assert result.system_send_lag.max < 50
+
+
+def test_a_stall_between_due_times_shows_though_no_send_is_late(server, generators):
+    generator = generators(server.url, "/echo", rate=1.0, window_s=3.0, threads=1)
+    wait_for(lambda: server.get("/count").get("/echo", 0) == 2)  # the gate's and the first, so 1 s is left
+    result = stop(generator, 0.4).result
+
+    assert result.completed == 3
+    assert result.timer_lag.max == pytest.approx(400, rel=0.2)
+    # 300 ticks: each of the 40 in the stall was late.
+    assert 100 < result.timer_lag.p99 <= 480
+    assert result.own_send_lag.max < 200
+
+
+def test_a_process_of_the_generator_that_dies_ends_the_run(server, generators):
+    generator = generators(server.url, "/echo", window_s=30.0, processes=2)
+    wait_for(lambda: server.get("/count").get("/echo", 0) > 10)
+    os.kill(children(generator.process.pid)[1], signal.SIGKILL)
+
+    assert generator.process.wait(timeout=10) == 1
+    assert "a process of the generator ended" in generator.stderr()
+    assert list(generator.out.iterdir()) == []
+
+
+def test_no_process_outlives_the_generator(server, generators):
+    generator = generators(server.url, "/echo", window_s=30.0, processes=2)
+    wait_for(lambda: server.get("/count").get("/echo", 0) > 10)
+    pids = children(generator.process.pid)
+    generator.process.kill()
+
+    assert len(pids) == 2
+    wait_for(lambda: not any(alive(pid) for pid in pids))
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_saturation_raises_an_alarm(server, measure, capsys):
+    run = measure(server.url, "/slow", rate=200.0, window_s=0.5)
+
+    alarm = {alarm.kind: alarm for alarm in run.result.alarms}["achieved-rate"]
+    assert alarm.value == run.result.achieved_rps / 200 < alarm.threshold
+    assert "of 200.0 requests per second were answered" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["ipv6", "unix"])
+def test_other_addresses(start_server, measure, tmp_path, kind):
+    if kind == "ipv6" and not has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback")
+    run = measure(start_server(where="::1" if kind == "ipv6" else str(tmp_path / "Socket")).url)
+
+    assert_consistent(run)
+    assert (run.result.completed, run.result.errors) == (50, {})
+    assert len(set(run.result.local_ports)) == (4 if kind == "ipv6" else 0)
+    assert (run.result.landing.unknown == "") == (kind == "ipv6")
+
+
+def has_ipv6():
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def test_requests_from_a_file_are_sent_in_turn(server, measure, tmp_path):
+    lines = [
+        {"method": "GET", "path": "/echo/0"},
+        {"method": "PUT", "path": "/echo/1", "headers": {"Cookie": "a=b", "X-Y": "{z}"}, "body": "é{unique}"},
+        {"method": "DELETE", "path": "/echo/2"},
+    ]
+    file = tmp_path / "requests.jsonl"
+    file.write_text("\n".join(json.dumps(line) for line in lines))
+    assert_consistent(measure(server.url, requests_file=file, processes=2, warmup_s=0.1))
+
+    records = server.get("/records")
+    assert Counter(record[1] for record in records) == {"/echo/0": 20, "/echo/1": 20, "/echo/2": 20}
+    for method, url, header_list, body, *_ in records:
+        line = lines[int(url[-1])]
+        assert (method, body) == (line["method"], line.get("body", ""))
+        assert dict(header_list).items() >= line.get("headers", {}).items()
 
 
 def test_a_server_that_dies_is_retried_without_haste(start_server, measure):

@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 from ironbench.errors import IronbenchError
-from ironbench.load.schedule import make_schedule
+from ironbench.load.schedule import make_schedule, wakes
 from ironbench.records import Load
 
 CASES = [
@@ -23,8 +23,8 @@ CASES = [
 ]
 
 
-def load_of(arrivals, rate=600.0, connections=4):
-    return Load(rate=rate, connections=connections, threads=1, arrivals=arrivals)
+def load_of(arrivals, rate=600.0, connections=4, threads=1):
+    return Load(rate=rate, connections=connections, threads=threads, arrivals=arrivals)
 
 
 @pytest.mark.parametrize(("arrivals", "rate", "connections", "seconds", "seed"), CASES)
@@ -67,7 +67,6 @@ def test_wrk2_phase_is_all_connections_at_the_same_instants():
     assert schedule.length_ns == 30_400_000_000
     assert [list(lane.due_ns) for lane in schedule.lanes] == [[i * 800_000_000 for i in range(38)]] * 4
     assert list(schedule.lanes[1].requests)[:3] == [1, 5, 9]
-    assert schedule.instants == [i * 800_000_000 for i in range(38)]
 
 
 def test_poisson_has_exponential_gaps_and_another_seed_gives_other_ones():
@@ -82,6 +81,23 @@ def test_poisson_has_exponential_gaps_and_another_seed_gives_other_ones():
     per_second = [sum(1 for due in lane.due_ns if due // 10**9 == second) for second in range(100)]
     assert 350 < statistics.variance(per_second) < 900
     assert lane.due_ns != other.due_ns
+
+
+@pytest.mark.parametrize("arrivals", ["even", "poisson"])
+def test_threads_share_one_stream_in_turn(arrivals):
+    (whole,) = make_schedule(load_of(arrivals), 2, "1").lanes
+    one, two = make_schedule(load_of(arrivals, threads=2), 2, "1").lanes
+
+    assert (one.connections, two.connections) == (range(2), range(2, 4))
+    assert (list(one.due_ns), list(two.due_ns)) == (list(whole.due_ns[::2]), list(whole.due_ns[1::2]))
+    assert (list(one.requests)[:2], list(two.requests)[:2]) == ([0, 2], [1, 3])
+
+
+def test_wakes_come_at_every_due_time_and_never_far_apart():
+    instants, heartbeats = wakes([[0, 35], [2, 35]], 60, 10)
+
+    assert list(instants) == [0, 2, 12, 22, 32, 35, 45, 55, 60]
+    assert list(heartbeats) == [12, 22, 32, 45, 55]
 
 
 def test_no_warm_up_is_an_empty_schedule():

@@ -4,6 +4,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from ironbench.errors import IronbenchError
+from ironbench.load.stream import FileStream
 from ironbench.load.template import Template, process_token
 from ironbench.records import Expectation, RequestTemplate
 
@@ -44,7 +45,7 @@ def test_form_is_urlencoded():
 
 
 def test_users_take_turns_over_all_requests():
-    rendered = template(form={"u": "{user.token}"}).render_all(7)
+    rendered = template(form={"u": "{user.token}"}).render_many(range(7))
 
     assert [parse(data)[2][-1:] for data in rendered] == [b"1", b"2", b"3", b"1", b"2", b"3", b"1"]
 
@@ -70,8 +71,8 @@ def test_a_post_without_a_body_says_so():
 
 
 def test_one_object_serves_all_where_nothing_differs():
-    assert len(set(map(id, template().render_all(9)))) == 1
-    assert len(set(template(path="/{unique}").render_all(9))) == 9
+    assert len(set(map(id, template().render_many(range(9))))) == 1
+    assert len(set(template(path="/{unique}").render_many(range(9)))) == 9
 
 
 def test_tokens_differ_between_starts_of_the_same_run_and_have_one_length():
@@ -100,3 +101,11 @@ def test_tokens_differ_between_starts_of_the_same_run_and_have_one_length():
 def test_what_cannot_be_sent_is_refused(users, parts, message):
     with pytest.raises(IronbenchError, match=message):
         template(users, **parts)
+
+
+def test_a_file_is_sent_in_turn_after_the_gates_request():
+    stream = FileStream(template(path="/gate"), [b"a", b"b", b"c"])
+
+    assert stream.render(0).startswith(b"POST /gate ")
+    assert stream.render_many(range(1, 6)) == [b"a", b"b", b"c", b"a", b"b"]
+    assert stream.render_many(range(2, 7, 2)) == [b"b", b"a", b"c"]

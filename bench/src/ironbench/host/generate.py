@@ -46,6 +46,7 @@ def load(place: Place) -> dict:
         timeout_s=session.timeout_s,
         drain_s=session.drain_s,
         users_file=str(place.users) if session.experiment.users else None,
+        requests_file=session.experiment.requests_file,
     )
     file = os.open(place.spec, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(file, "wb") as out:  # noqa: PTH123 - of a descriptor, for its mode

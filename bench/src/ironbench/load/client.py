@@ -18,13 +18,15 @@ _BUFFER = memoryview(bytearray(256 * 1024))  # shared: a read is parsed before t
 
 
 class Address(NamedTuple):
-    """Where the connections go, resolved."""
+    """Where the connections go, resolved: HOST and PORT, or the path of a Unix socket."""
 
     family: socket.AddressFamily
-    sockaddr: tuple[Any, ...]
+    sockaddr: tuple[Any, ...] | str
 
     def __str__(self) -> str:
-        """HOST:PORT."""
+        """HOST:PORT or the path."""
+        if isinstance(self.sockaddr, str):
+            return self.sockaddr
         host, port = self.sockaddr[:2]
         return f"[{host}]:{port}" if self.family == socket.AF_INET6 else f"{host}:{port}"
 
@@ -80,6 +82,7 @@ class Connection:
         self.free_ns = 0
         """Since when it could carry a request; the owner keeps it."""
         self.local_port = 0
+        """0 on a Unix socket."""
         self.used = False
         """A request was sent since it was opened."""
         self._owner = owner
@@ -99,10 +102,12 @@ class Connection:
         sock = socket.socket(self.address.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.address.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout(timeout_s):
                 await self._loop.sock_connect(sock, self.address.sockaddr)
-            self.local_port = sock.getsockname()[1]
+            if self.address.family != socket.AF_UNIX:
+                self.local_port = sock.getsockname()[1]
         except BaseException:
             sock.close()
             raise

@@ -5,10 +5,13 @@ All histograms hold microseconds from 1 to 24 hours at 3 significant digits, as 
 
 from __future__ import annotations
 
+import io
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogWriter
 
 from ironbench.errors import IronbenchError
 from ironbench.records import SCHEMA, Latency, Record
@@ -34,6 +37,8 @@ class Histograms(Record, frozen=True, kw_only=True):
     service_time: str
     own_send_lag: str
     system_send_lag: str
+    timer_lag: str | None = None
+    timeouts: str | None = None
 
 
 def of_durations(durations_ns: Iterable[int]) -> HdrHistogram:
@@ -42,9 +47,10 @@ def of_durations(durations_ns: Iterable[int]) -> HdrHistogram:
     Raises ValueError for a negative duration or one above 24 hours.
     """
     histogram = HdrHistogram(LOWEST, HIGHEST, DIGITS)
-    for duration in durations_ns:
-        if not histogram.record_value((duration + 500) // 1000):
-            raise ValueError(f"{duration} ns does not fit the histogram")
+    # Counted first: recording is Python's, and most microseconds come more than once.
+    for value, count in Counter((duration + 500) // 1000 for duration in durations_ns).items():
+        if not histogram.record_value(value, count):
+            raise ValueError(f"a duration of {value} us does not fit the histogram")
     return histogram
 
 
@@ -82,10 +88,13 @@ def summarise(histogram: HdrHistogram) -> Latency:
     if count == 0:
         return Latency(count=0, mean=0, stdev=0, p50=0, p75=0, p90=0, p99=0, p999=0, max=0)
     at = histogram.get_percentile_to_value_dict([50, 75, 90, 99, 99.9])
+    recorded = [(_middle(histogram, i), number) for i, number in enumerate(histogram.counts) if number]
+    mean = math.fsum(value * number for value, number in recorded) / count
+    variance = math.fsum((value - mean) ** 2 * number for value, number in recorded) / count
     return Latency(
         count=count,
-        mean=histogram.get_mean_value() / _US_PER_MS,
-        stdev=histogram.get_stddev() / _US_PER_MS,
+        mean=mean / _US_PER_MS,
+        stdev=math.sqrt(variance) / _US_PER_MS,
         p50=at[50] / _US_PER_MS,
         p75=at[75] / _US_PER_MS,
         p90=at[90] / _US_PER_MS,
@@ -93,6 +102,12 @@ def summarise(histogram: HdrHistogram) -> Latency:
         p999=at[99.9] / _US_PER_MS,
         max=histogram.get_max_value() / _US_PER_MS,
     )
+
+
+def _middle(histogram: HdrHistogram, index: int) -> int:
+    """Middle of a bucket, as hdrh has it, whose own mean and deviation walk over every value (100 ms)."""
+    lowest = histogram.get_value_from_index(index)
+    return lowest + ((histogram.get_highest_equivalent_value(lowest) - lowest + 1) >> 1)
 
 
 def hgrm(histogram: HdrHistogram) -> str:
@@ -114,3 +129,23 @@ def hgrm(histogram: HdrHistogram) -> str:
         f"#[Buckets = {histogram.bucket_count:12d}, SubBuckets     = {histogram.sub_bucket_count:12d}]",
     ]
     return "\n".join(lines) + "\n"
+
+
+def hlog(histogram: HdrHistogram, start_ns: int, end_ns: int) -> str:
+    """Write the histogram as a log of one interval, version 1.2, as HdrHistogram's log tools read it.
+
+    Times are CLOCK_REALTIME. The values are microseconds, so the tools' option for milliseconds is
+    ``-outputValueUnitRatio 1000``; Interval_Max is in milliseconds already.
+    """
+    text = io.StringIO()
+    log = HistogramLogWriter(text)
+    log.output_comment("[Values are microseconds]")
+    log.output_log_format_version()
+    # hdrh's own writer of this line calls a method that does not exist.
+    log.output_comment(f"[StartTime: {start_ns / 1e9:.3f} (seconds since epoch)]")
+    log.output_base_time(0)
+    log.output_legend()
+    histogram.set_start_time_stamp(start_ns / 1e6)
+    histogram.set_end_time_stamp(end_ns / 1e6)
+    log.output_interval_histogram(histogram, max_value_unit_ratio=_US_PER_MS)
+    return text.getvalue()

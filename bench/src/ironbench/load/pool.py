@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from ironbench.load.client import Connection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ironbench.load.client import Address, ErrorKind
 
 _RETRY_S = 0.05
@@ -33,9 +35,9 @@ class Handler:
 
 
 class Pool:
-    """All connections of the process and the handler that uses them."""
+    """The connections of one process, by their numbers in the whole run, and the handler that uses them."""
 
-    def __init__(self, address: Address, count: int, timeout_s: float) -> None:
+    def __init__(self, address: Address, numbers: Iterable[int], timeout_s: float) -> None:
         self.handler = Handler()
         self.errors: Counter[str] = Counter()
         """Failed attempts to connect; failed requests are their handler's."""
@@ -43,15 +45,16 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._timeout_ns = round(timeout_s * 1e9)
-        self._reopening: set[asyncio.Task[None]] = set()
-        self.connections = [Connection(index, address, self, self._loop) for index in range(count)]
+        self._reopening: dict[int, asyncio.Task[None]] = {}
+        self.connections = [Connection(number, address, self, self._loop) for number in numbers]
         self._sweep = self._loop.call_later(timeout_s, self._time_out)
 
     async def open(self) -> None:
-        """Open all connections; raises OSError when one cannot be opened."""
+        """Open the connections that are closed; raises OSError when one cannot be opened."""
         for connection in self.connections:
-            await connection.open(self._timeout_s)
-            connection.free_ns = monotonic_ns()
+            if not connection.is_open and connection.index not in self._reopening:
+                await connection.open(self._timeout_s)
+                connection.free_ns = monotonic_ns()
 
     def free(self) -> list[Connection]:
         """Return the open connections that carry no request, longest free first."""
@@ -68,7 +71,7 @@ class Pool:
     def close(self) -> None:
         """Close everything; nobody is told."""
         self._sweep.cancel()
-        for task in self._reopening:
+        for task in self._reopening.values():
             task.cancel()
         for connection in self.connections:
             connection.close()
@@ -95,11 +98,12 @@ class Pool:
     def _reopen(self, connection: Connection) -> None:
         self.reconnects += 1
         task = self._loop.create_task(self._keep_opening(connection))
-        self._reopening.add(task)
-        task.add_done_callback(self._reopened)
+        self._reopening[connection.index] = task
+        task.add_done_callback(lambda done: self._reopened(connection.index, done))
 
-    def _reopened(self, task: asyncio.Task[None]) -> None:
-        self._reopening.discard(task)
+    def _reopened(self, number: int, task: asyncio.Task[None]) -> None:
+        if self._reopening.get(number) is task:  # the next one may have begun
+            del self._reopening[number]
         if not task.cancelled():
             task.result()  # a fault of ours goes to the loop's exception handler
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,13 +22,12 @@ class Lane(msgspec.Struct, frozen=True):
     """A queue of due requests and the connections that may carry them, first due first served.
 
     ``due_ns[i]`` is the offset from the phase's start at which the request number ``requests[i]`` of
-    the phase is due, ascending; ``connections`` are numbers of connections. A later generator of
-    several processes gives each of them lanes of its own.
+    the phase is due, ascending; ``connections`` are numbers of connections, all of one thread.
     """
 
     connections: range
     requests: range
-    due_ns: Sequence[int]
+    due_ns: array[int]
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -37,20 +37,18 @@ class Schedule(msgspec.Struct, frozen=True):
     count: int
     lanes: list[Lane]
 
-    @property
-    def instants(self) -> list[int]:
-        """The different due times of all lanes, ascending, nanoseconds from the phase's start."""
-        return sorted({due for lane in self.lanes for due in lane.due_ns})
-
 
 def make_schedule(load: Load, seconds: float, seed: str) -> Schedule:
     """Lay out ``load`` over a phase of ``seconds``; the same arguments give the same schedule.
 
-    ``even`` and ``poisson`` have one lane that all connections share, with exactly
-    round(rate * seconds) requests, so that the offered rate is count / seconds. ``even``: at equal
-    distances, from 0 on. ``poisson``: given their number, the arrivals of a Poisson process are
-    distributed as sorted independent uniform times (Ross, Introduction to Probability Models,
-    theorem 5.2), so we draw those.
+    ``even`` and ``poisson`` have exactly round(rate * seconds) requests, so that the offered rate is
+    count / seconds, and one lane a thread, which all its connections share. Request i belongs to
+    thread i % threads: each thread has its share to within one request, and what arrives at the
+    server is the same for any number of threads. ``even``: at equal distances, from 0 on.
+    ``poisson``: given their number, the arrivals of a Poisson process are distributed as sorted
+    independent uniform times (Ross, Introduction to Probability Models, theorem 5.2), so we draw
+    those. One stream dealt out in turn, not one a thread: the server sees the same instants however
+    many threads there are, and their sum is Poisson exactly.
 
     ``wrk2-phase``: one lane a connection, each at rate / connections from 0 on, hence all at the
     same instants. The phase is made of whole periods: the nearest number of bursts to
@@ -61,12 +59,12 @@ def make_schedule(load: Load, seconds: float, seed: str) -> Schedule:
     """
     if seconds == 0:
         return Schedule(0, 0, [])
-    connections = load.connections
+    connections, threads = load.connections, load.threads
     if load.arrivals == "wrk2-phase":
         bursts = round(load.rate * seconds / connections)
         _refuse_empty(bursts, f"a burst of {connections} requests", load, seconds)
         period = _NS * connections / load.rate
-        due = [round(i * period) for i in range(bursts)]
+        due = array("q", (round(i * period) for i in range(bursts)))
         lanes = [
             Lane(range(c, c + 1), range(c, bursts * connections, connections), due)
             for c in range(connections)
@@ -76,11 +74,39 @@ def make_schedule(load: Load, seconds: float, seed: str) -> Schedule:
     _refuse_empty(count, "a request", load, seconds)
     length = round(seconds * _NS)
     if load.arrivals == "even":
-        due = [i * length // count for i in range(count)]
+        due = array("q", (i * length // count for i in range(count)))
     else:
         uniform = random.Random(seed)  # noqa: S311 - a reproducible schedule, not a secret
-        due = sorted(int(uniform.random() * length) for _ in range(count))
-    return Schedule(length, count, [Lane(range(connections), range(count), due)])
+        due = array("q", sorted(int(uniform.random() * length) for _ in range(count)))
+    lanes = [
+        Lane(connections_of(thread, load), range(thread, count, threads), due[thread::threads])
+        for thread in range(threads)
+    ]
+    return Schedule(length, count, lanes)
+
+
+def connections_of(thread: int, load: Load) -> range:
+    """Return the numbers of one thread's connections."""
+    each = load.connections // load.threads
+    return range(thread * each, (thread + 1) * each)
+
+
+def wakes(due_ns: Sequence[Sequence[int]], length_ns: int, longest_ns: int) -> tuple[array[int], array[int]]:
+    """Return when a timer must run to serve lanes due at ``due_ns``, and which of these are heartbeats.
+
+    Both ascending. Heartbeats fill the gaps so that no two instants are more than ``longest_ns``
+    apart; the last instant is ``length_ns``.
+    """
+    instants = array("q")
+    heartbeats = array("q")
+    last = 0
+    for due in (*sorted(set().union(*due_ns)), length_ns):
+        for beat in range(last + longest_ns, due, longest_ns):
+            heartbeats.append(beat)
+            instants.append(beat)
+        instants.append(due)
+        last = due
+    return instants, heartbeats
 
 
 def _refuse_empty(count: int, what: str, load: Load, seconds: float) -> None:

@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from ironbench.errors import IronbenchError
-from ironbench.load.client import resolve
-from ironbench.load.engine import Prepared
-from ironbench.load.schedule import make_schedule
+from ironbench.load.client import Address, resolve
+from ironbench.load.schedule import Schedule, make_schedule
+from ironbench.load.stream import FileStream, Stream, read_requests
 from ironbench.load.template import Template, process_token
 from ironbench.records import SCHEMA, LoadSpec
 
+_URLS = "http://HOST, http://HOST:PORT or http+unix://PATH with each / of the path as %2F"
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is settled before the first connection."""
+
+    spec: LoadSpec
+    address: Address
+    warmup: Schedule
+    window: Schedule
+    stream: Stream
+    processes: int
+
 
 def prepare(path: Path) -> Prepared:
-    """Read the LoadSpec at ``path`` and settle schedules, requests and address.
+    """Read the LoadSpec at ``path`` and settle schedules, requests, address and number of processes.
 
     Raises IronbenchError for anything that cannot be used.
     """
     spec = read_spec(path)
-    host, authority, port = _split_base_url(spec.base_url)
+    address, authority = _resolve_base_url(spec.base_url)
+    if spec.load.placement == "balanced" and address.family == socket.AF_UNIX:
+        raise IronbenchError(
+            "load.placement is balanced, and a Unix socket does not tell which worker a connection belongs to; "
+            "use as_landed or a TCP address."
+        )
     users = read_users(Path(spec.users_file)) if spec.users_file is not None else []
     warmup = make_schedule(spec.load, spec.warmup_s, f"{spec.seed}:warm-up")
     window = make_schedule(spec.load, spec.window_s, f"{spec.seed}:window")
-    template = Template(spec.request, authority, users, process_token(spec.run))
-    try:
-        address = resolve(host, port)
-    except OSError as error:
-        raise IronbenchError(
-            f"The host {host} of base_url cannot be resolved ({error.strerror}); give a name or an address."
-        ) from error
-    requests = template.render_all(1 + warmup.count + window.count)
-    return Prepared(spec=spec, address=address, warmup=warmup, window=window, requests=requests)
+    stream: Stream = Template(spec.request, authority, users, process_token(spec.run))
+    if spec.requests_file is not None:
+        stream = FileStream(stream, read_requests(Path(spec.requests_file), authority))
+    # More processes than CPUs would only wait for each other.
+    processes = spec.processes or min(spec.load.threads, len(os.sched_getaffinity(0)))
+    return Prepared(
+        spec=spec, address=address, warmup=warmup, window=window, stream=stream, processes=processes
+    )
 
 
 def read_spec(path: Path) -> LoadSpec:
@@ -55,6 +74,18 @@ def read_spec(path: Path) -> LoadSpec:
         ("load.rate", load.rate, 0 < load.rate < math.inf, "above 0"),
         ("load.connections", load.connections, load.connections >= 1, "1 or more"),
         ("load.threads", load.threads, 1 <= load.threads <= load.connections, "from 1 to load.connections"),
+        (
+            "load.connections",
+            load.connections,
+            load.connections % max(1, load.threads) == 0,
+            "a multiple of load.threads (wrk2 would leave out the rest)",
+        ),
+        (
+            "processes",
+            spec.processes,
+            spec.processes is None or 1 <= spec.processes <= load.threads,
+            "from 1 to load.threads",
+        ),
         ("warmup_s", spec.warmup_s, 0 <= spec.warmup_s < math.inf, "0 or more"),
         ("window_s", spec.window_s, 0 < spec.window_s < math.inf, "above 0"),
         ("idle_s", spec.idle_s, 0 <= spec.idle_s < math.inf, "0 or more"),
@@ -87,8 +118,26 @@ def read_users(path: Path) -> list[dict[str, str]]:
     return users
 
 
-def _split_base_url(base_url: str) -> tuple[str, str, int]:
-    """Return host, value of the Host header, and port."""
+def _resolve_base_url(base_url: str) -> tuple[Address, str]:
+    """Return the address and the value of the Host header."""
+    scheme, _, path = base_url.partition("://")
+    if scheme == "http+unix":
+        # As in the libraries for Docker's socket: the path stands where the host does.
+        path = unquote(path.rstrip("/"))
+        if not path.startswith("/"):
+            raise IronbenchError(f"base_url is {base_url!r}; it must be {_URLS}.")
+        return Address(socket.AF_UNIX, path), "localhost"
+    host, authority, port = split_base_url(base_url)
+    try:
+        return resolve(host, port), authority
+    except OSError as error:
+        raise IronbenchError(
+            f"The host {host} of base_url cannot be resolved ({error.strerror}); give a name or an address."
+        ) from error
+
+
+def split_base_url(base_url: str) -> tuple[str, str, int]:
+    """Return host, value of the Host header, and port of an http URL without a path."""
     try:
         url = urlsplit(base_url)
         host, port = url.hostname, url.port
@@ -102,7 +151,7 @@ def _split_base_url(base_url: str) -> tuple[str, str, int]:
         or url.query
         or "@" in url.netloc
     ):
-        raise IronbenchError(f"base_url is {base_url!r}; it must be http://HOST or http://HOST:PORT.")
+        raise IronbenchError(f"base_url is {base_url!r}; it must be {_URLS}.")
     return host, url.netloc, port if port is not None else 80
 
 

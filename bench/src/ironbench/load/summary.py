@@ -1,14 +1,15 @@
-"""From the raw arrays of a run to the records that go to disk."""
+"""From the cells of a run to the records that go to disk."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from ironbench.load import histogram
+from ironbench.load.alarm import alarms
 from ironbench.load.lag import Lag, split
 from ironbench.load.phase import ERRORS, UNSENT
 from ironbench.records import SCHEMA, LoadResult
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
     from hdrh.histogram import HdrHistogram
 
-    from ironbench.load.engine import Prepared, Recording
-    from ironbench.load.phase import Phase
+    from ironbench.load.engine import Recording, Window
+    from ironbench.load.spec import Prepared
+    from ironbench.load.table import Table
 
 BACKEND = "ironbench"
 _KIND = {code: kind for kind, code in ERRORS.items()}
@@ -29,50 +31,60 @@ Row = tuple[int | str, int, int | str, int | str, int | str]
 
 
 class Durations(msgspec.Struct, frozen=True):
-    """The four histograms of a window, microseconds.
+    """The histograms of a window, microseconds.
 
     ``latency`` and ``service_time`` hold the completed requests only: the time up to an error is in
-    requests.csv.gz, and a request that was never sent has none. The lags hold every scheduled request,
-    an unsent one up to the window's end: else a generator that stood still then would not show.
+    requests.csv.gz, and a request that was never sent has none. The send lags hold every scheduled
+    request, an unsent one up to the window's end: else a generator that stood still then would not
+    show. ``timer_lag`` holds every due time of each process and the heartbeats between them, and
+    ``timeouts`` the requests that were given up, from the intended send time; a backend that does not
+    tell has None.
     """
 
     latency: HdrHistogram
     service_time: HdrHistogram
     own_send_lag: HdrHistogram
     system_send_lag: HdrHistogram
+    timer_lag: HdrHistogram | None = None
+    timeouts: HdrHistogram | None = None
+
+    def named(self) -> dict[str, HdrHistogram]:
+        """Return those that there are, by name."""
+        every = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: one for name, one in every.items() if one is not None}
 
     def encoded(self) -> histogram.Histograms:
         """Encode for histograms.json."""
-        return histogram.Histograms(
-            latency=histogram.encode(self.latency),
-            service_time=histogram.encode(self.service_time),
-            own_send_lag=histogram.encode(self.own_send_lag),
-            system_send_lag=histogram.encode(self.system_send_lag),
-        )
+        encoded = {name: histogram.encode(one) for name, one in self.named().items()}
+        return msgspec.convert(encoded, histogram.Histograms)
 
 
-def durations(window: Phase | None) -> Durations:
+def durations(window: Window | None) -> Durations:
     """Compute the histograms of a window (empty ones for none)."""
     if window is None:
-        return Durations(*(histogram.of_durations(()) for _ in range(4)))
-    completed = [request for request in range(window.count) if window.outcome[request] > 0]
-    due_ns, sent_ns, done_ns = window.due_ns, window.sent_ns, window.done_ns
-    lags = [_lag(window, request) for request in range(window.count)]
+        return Durations(*(histogram.of_durations(()) for _ in Durations.__struct_fields__))
+    table = window.table
+    due_ns, sent_ns, done_ns = table.due_ns, table.sent_ns, table.done_ns
+    completed = [request for request, outcome in enumerate(table.outcome) if outcome > 0]
+    given_up = [request for request, outcome in enumerate(table.outcome) if outcome == ERRORS["timeout"]]
+    lags = [_lag(table, request) for request in range(table.count)]
     return Durations(
-        histogram.of_durations(done_ns[r] - due_ns[r] for r in completed),
-        histogram.of_durations(done_ns[r] - sent_ns[r] for r in completed),
-        histogram.of_durations(lag.own for lag in lags),
-        histogram.of_durations(lag.system for lag in lags),
+        latency=histogram.of_durations(done_ns[r] - due_ns[r] for r in completed),
+        service_time=histogram.of_durations(done_ns[r] - sent_ns[r] for r in completed),
+        own_send_lag=histogram.of_durations(lag.own for lag in lags),
+        system_send_lag=histogram.of_durations(lag.system for lag in lags),
+        timer_lag=histogram.of_durations(
+            [noticed - due for noticed, due in zip(table.noticed_ns, due_ns, strict=True)]
+            + window.beat_lag_ns
+        ),
+        timeouts=histogram.of_durations(done_ns[r] - due_ns[r] for r in given_up),
     )
 
 
-def _lag(window: Phase, request: int) -> Lag:
-    due = window.due_ns[request]
-    noticed = window.ticks[bisect_left(window.ticks, due)]
-    if window.outcome[request] == UNSENT:
-        ended = window.ticks[-1]
-        return split(due, noticed, ended, ended)
-    return split(due, noticed, window.free_ns[request], window.sent_ns[request])
+def _lag(table: Table, request: int) -> Lag:
+    due, noticed, free = table.due_ns[request], table.noticed_ns[request], table.free_ns[request]
+    sent = free if table.outcome[request] == UNSENT else table.sent_ns[request]
+    return split(due, noticed, free, sent)
 
 
 def load_result(prepared: Prepared, recording: Recording, measured: Durations) -> LoadResult:
@@ -83,21 +95,25 @@ def load_result(prepared: Prepared, recording: Recording, measured: Durations) -
     attempts to open a connection and belong to no request. When the gate failed, all figures are 0.
     """
     window = recording.window
-    outcomes = Counter(window.outcome if window is not None else ())
+    outcomes = Counter(window.table.outcome if window is not None else ())
     statuses = {code: number for code, number in sorted(outcomes.items()) if code > 0}
     errors = {kind: outcomes[code] for kind, code in ERRORS.items() if outcomes[code]}
-    if recording.connect_errors:
-        errors["connect"] = recording.connect_errors
     completed = sum(statuses.values())
     scheduled = sum(outcomes.values())
     window_s = prepared.window.length_ns / 1e9
     offset = recording.realtime_offset_ns
-    start = end = drained = cpu_ns = first_send = 0
+    start = end = drained = first_send = reconnects = 0
+    cpu_ns = [0]
     if window is not None:
         start, end, drained = window.start_ns, window.end_ns, window.drained_ns
-        first_send = min((ns for ns in window.sent_ns if ns), default=start)
-        cpu_ns = window.cpu_ns
-    return LoadResult(
+        table = window.table
+        sent = (ns for ns, outcome in zip(table.sent_ns, table.outcome, strict=True) if outcome != UNSENT)
+        first_send = start + min(sent, default=0)
+        cpu_ns, reconnects = window.cpu_ns, window.reconnects
+        if window.connect_errors:
+            errors["connect"] = window.connect_errors
+    elapsed = max(1, drained - first_send)
+    result = LoadResult(
         schema=SCHEMA,
         backend=BACKEND,
         offered_rps=scheduled / window_s,
@@ -119,13 +135,19 @@ def load_result(prepared: Prepared, recording: Recording, measured: Durations) -
         statuses={str(status): number for status, number in statuses.items()},
         unexpected_status=completed - statuses.get(prepared.spec.request.expect.status, 0),
         errors=errors,
-        reconnects=recording.reconnects,
+        reconnects=reconnects,
         gate=recording.gate,
         warmup_requests=recording.warmup_requests,
-        cpu_ms=cpu_ns / 1e6,
-        cpu_share=cpu_ns / max(1, drained - first_send),
+        cpu_ms=sum(cpu_ns) / 1e6,
+        cpu_share=max(*cpu_ns, sum(cpu_ns) / len(os.sched_getaffinity(0))) / elapsed,
         local_ports=recording.local_ports,
+        threads=prepared.spec.load.threads,
+        processes=prepared.processes,
+        timer_lag=None if measured.timer_lag is None else histogram.summarise(measured.timer_lag),
+        timeouts=None if measured.timeouts is None else histogram.summarise(measured.timeouts),
+        landing=recording.landing,
     )
+    return msgspec.structs.replace(result, alarms=alarms(result) if window is not None else [])
 
 
 def rows(recording: Recording) -> Iterator[Row]:
@@ -133,16 +155,17 @@ def rows(recording: Recording) -> Iterator[Row]:
     window = recording.window
     if window is None:
         return
-    offset = recording.realtime_offset_ns
-    for request, outcome in enumerate(window.outcome):
-        intended = window.due_ns[request] + offset
+    table = window.table
+    start = recording.realtime_offset_ns + window.start_ns
+    for request, outcome in enumerate(table.outcome):
+        intended = table.due_ns[request] + start
         if outcome == UNSENT:
             yield "", intended, "", "", "unsent"
         else:
             yield (
-                window.connection[request],
+                table.connection[request],
                 intended,
-                window.sent_ns[request] + offset,
-                window.done_ns[request] + offset,
+                table.sent_ns[request] + start,
+                table.done_ns[request] + start,
                 _KIND.get(outcome, outcome),
             )

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from ironbench.records import RequestTemplate
 
 _FIELD = re.compile(r"\{([A-Za-z_][\w.-]*)\}")
-_OURS = frozenset({"host", "content-length", "transfer-encoding", "cookie"})
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # token, RFC 9110 5.6.2
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 5.5
+OURS = frozenset({"host", "content-length", "transfer-encoding", "cookie"})
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # token, RFC 9110 5.6.2
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 5.5
 _COOKIE_VALUE = re.compile(r'"?[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"?')  # RFC 6265 4.1.1
-_PATH = re.compile(r"/[\x21-\x7e]*")
+PATH = re.compile(r"/[\x21-\x7e]*")
 
 
 def process_token(run: str) -> str:
@@ -38,7 +38,7 @@ def process_token(run: str) -> str:
 
 
 class Template:
-    """Renders the requests of one generator process by number.
+    """Renders the requests of one run by number, so that its processes need not agree on anything.
 
     Request ``number`` has the ``{unique}`` value token + number (8 digits) and the user
     ``users[number % len(users)]``. ``host`` is the value of the Host header.
@@ -57,11 +57,11 @@ class Template:
         for number in range(max(1, len(users) if not self._constant else 1)):
             self.render(number)
 
-    def render_all(self, count: int) -> list[bytes]:
-        """Render requests 0 to count - 1; one and the same object where the template holds no field."""
+    def render_many(self, numbers: Sequence[int]) -> list[bytes]:
+        """Render several; one and the same object where the template holds no field."""
         if self._constant:
-            return [self.render(0)] * count
-        return [self.render(number) for number in range(count)]
+            return [self.render(0)] * len(numbers)
+        return [self.render(number) for number in numbers]
 
     def render(self, number: int) -> bytes:
         """Build request ``number``: request line, headers, empty line, body."""
@@ -74,11 +74,11 @@ class Template:
         def fill(text: str, escape: Callable[[str], str] = str) -> str:
             return _FIELD.sub(lambda field: escape(values[field[1]]), text)
 
-        path = _valid(_PATH, fill(request.path, lambda value: quote(value, safe="")), "path", "visible ASCII")
+        path = _valid(PATH, fill(request.path, lambda value: quote(value, safe="")), "path", "visible ASCII")
         lines = [f"{request.method} {path} HTTP/1.1", f"Host: {self._host}"]
         for name, value in request.headers.items():
             lines.append(
-                f"{name}: {_valid(_HEADER_VALUE, fill(value), f'header {name}', 'one line of latin-1')}"
+                f"{name}: {_valid(HEADER_VALUE, fill(value), f'header {name}', 'one line of latin-1')}"
             )
         if request.cookies:
             cookies = (
@@ -110,13 +110,13 @@ class Template:
         if request.json is not None and request.form is not None:
             raise IronbenchError("The request has both json and form; give at most one of them.")
         for name in request.headers:
-            _valid(_HEADER_NAME, name, "header name", "letters, digits and hyphens")
-            if name.lower() in _OURS:
+            _valid(HEADER_NAME, name, "header name", "letters, digits and hyphens")
+            if name.lower() in OURS:
                 raise IronbenchError(
                     f"The header {name} is set by the generator; remove it from the request."
                 )
         for name in request.cookies:
-            _valid(_HEADER_NAME, name, "cookie name", "letters, digits and hyphens")
+            _valid(HEADER_NAME, name, "cookie name", "letters, digits and hyphens")
         parts = [request.path, *request.headers.values(), *request.cookies.values()]
         parts += [*(request.json or {}).values(), *(request.form or {}).values()]
         fields = {field for part in parts for field in _FIELD.findall(part)}

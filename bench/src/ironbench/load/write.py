@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench.errors import IronbenchError
-from ironbench.load.histogram import hgrm
+from ironbench.load.histogram import hgrm, hlog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,9 +33,13 @@ def make_directory(out: Path) -> None:
 
 
 def write(out: Path, result: LoadResult, measured: Durations, requests: Iterable[Row]) -> None:
-    """Write load.json, latency.hgrm, histograms.json and requests.csv.gz into ``out``."""
-    files = {
-        "latency.hgrm": hgrm(measured.latency).encode(),
+    """Write load.json, histograms.json, requests.csv.gz, and NAME.hlog and NAME.hgrm of each histogram."""
+    span = result.idle_until_ns, result.drained_ns
+    files = {}
+    for name, histogram in measured.named().items():
+        files[f"{name}.hlog"] = hlog(histogram, *span).encode()
+        files[f"{name}.hgrm"] = hgrm(histogram).encode()
+    files |= {
         "histograms.json": _json(measured.encoded()),
         "requests.csv.gz": _csv_gz(requests),
         "load.json": _json(result),

@@ -8,8 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from ironbench import bundle as bundles
 from ironbench.files import encode_record, write_atomic
-from ironbench.ingest import read_histogram
-from ironbench.load.histogram import merge
+from ironbench.ingest import merge_distributions, read_distribution
 from ironbench.report import terminal
 from ironbench.report.document import make_document
 from ironbench.scorecard import make_results
@@ -31,9 +30,9 @@ def compute(bundle: Path) -> Results:
         bundles.read_manifest(bundle),
         plan,
         runs,
-        {run.run.key: read_histogram(bundles.run_directory(bundle, run.run) / "raw") for run in runs},
+        {run.run.key: read_distribution(bundles.run_directory(bundle, run.run) / "raw") for run in runs},
         bundles.read_environment(bundle),
-        merge=merge,
+        merge=merge_distributions,
         rendered_by=bundles.version(),
     )
 

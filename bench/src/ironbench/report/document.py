@@ -55,7 +55,7 @@ def make_document(results: Results) -> Document:
         facts=_facts(results),
         flags=list(_flags(results)),
         sections=[
-            *(_scorecard(card, results.runs) for card in results.scorecards),
+            *(_scorecard(card, results) for card in results.scorecards),
             _instrument_faults(results),
             _outcomes(results),
             _run_order(results),
@@ -79,12 +79,19 @@ def _facts(results: Results) -> dict[str, str]:
         "Study": f"{manifest.study}, digest {manifest.study_digest[:16]}",
         "Protocol": f"{manifest.protocol}: {results.blocks} blocks, {results.warmup_s:g} s warm-up, "
         f"{results.window_s:g} s window",
-        "Seed": str(results.seed),
-        "ironbench": f"measured by {manifest.ironbench_version}, rendered by {results.rendered_by}",
+        "Seed": "none: imported" if manifest.imported else str(results.seed),
+        "ironbench": f"{'imported' if manifest.imported else 'measured'} by {manifest.ironbench_version}, "
+        f"rendered by {results.rendered_by}",
     }
 
 
 def _flags(results: Results) -> Iterator[str]:
+    imported = results.manifest.imported
+    if imported is not None:
+        yield (
+            f"Imported: not observed by ironbench. Logs of {imported.source} ({imported.revision}; "
+            f"{imported.licence}). CPU-ms per request and instrument faults cannot be known from them."
+        )
     if results.sealed < results.total:
         yield f"Unfinished: {results.sealed} of {results.total} runs are sealed."
     packed = packed_hosts(results.layout)
@@ -105,14 +112,14 @@ def _flags(results: Results) -> Iterator[str]:
             f"{len(left_out)} of {results.sealed} sealed runs are left out of the figures, {faulty} of them "
             "for an instrument fault; all are listed below."
         )
-    if results.manifest.git is not None and results.manifest.git.dirty:
+    if imported is None and results.manifest.git is not None and results.manifest.git.dirty:
         yield "Measured from a working tree with uncommitted changes: the commit alone does not reproduce it."
 
 
 # --- scorecards --------------------------------------------------------------------------------
 
 
-def _scorecard(card: Scorecard, runs: list[RunFigures]) -> Section:
+def _scorecard(card: Scorecard, results: Results) -> Section:
     compared = card.first != card.last
     header = ["Metric", *card.variants, *([f"Delta ({card.first} to {card.last})"] if compared else [])]
     rows = [
@@ -123,13 +130,15 @@ def _scorecard(card: Scorecard, runs: list[RunFigures]) -> Section:
         ]
         for row in card.rows
     ]
+    several = card.runs != card.sessions
+    unit = "runs" if several else "sessions"
     counts = ", ".join(
-        f"{variant} {card.requests[variant]} requests in {card.sessions[variant]} sessions"
+        f"{variant} {card.requests[variant]} requests in {_runs_and_sessions(card, variant)}"
         for variant in card.variants
     )
     notes = [
-        f"Latency from the intended send time, sessions merged by count: {counts}.",
-        "CPU and rate: median over the sessions, with their range. The sum is that of each session.",
+        f"Latency from the intended send time, {unit} merged by count: {counts}.",
+        f"CPU and rate: median over the {unit}, with their range. The sum is that of each session.",
     ]
     if any(cell.low is not None and cell.low < 0 for row in card.rows for cell in row.cells.values()):
         notes.append("Around zero, also below it: no more work than in the quiet time before the window.")
@@ -137,13 +146,22 @@ def _scorecard(card: Scorecard, runs: list[RunFigures]) -> Section:
         notes.append(f"{HIDDEN}: hidden, because fewer than {MIN_ABOVE} samples lie above this percentile.")
     if any(cell.value for row in card.rows if row.unit == "count" for cell in row.cells.values()):
         notes.append("A request that ended in an error has no latency; one with an unexpected status has.")
-    mine = [run for run in runs if run.experiment == card.experiment]
+    if results.manifest.imported is not None and several:
+        notes.append("Percentiles of merged runs are exact to one step of the spectra that wrk2 printed.")
+    mine = [run for run in results.runs if run.experiment == card.experiment]
     return Section(
         title=f"{card.experiment}: {card.title}",
         table=Table(header=header, rows=rows),
         notes=notes,
         plot=dot_plot(card.variants, mine),
     )
+
+
+def _runs_and_sessions(card: Scorecard, variant: str) -> str:
+    sessions = f"{card.sessions[variant]} sessions"
+    if card.runs[variant] == card.sessions[variant]:
+        return sessions
+    return f"{card.runs[variant]} runs of {sessions}"
 
 
 def _cell(cell: Cell) -> str:
@@ -178,6 +196,10 @@ def number(value: float, *, sign: bool = False) -> str:
 
 def _instrument_faults(results: Results) -> Section:
     rows = _ledger((run.key, fault) for run in results.runs for fault in run.instrument_faults)
+    if results.manifest.imported is not None:
+        return Section(
+            title="Instrument faults", paragraphs=["Not known: imported, not observed by ironbench."]
+        )
     return Section(
         title="Instrument faults",
         paragraphs=["They say that the bench failed, not the service: the runs below do not count."]
@@ -206,9 +228,9 @@ def _run_order(results: Results) -> Section:
             str(run.position),
             run.experiment,
             str(run.block),
-            run.variant + (f" (repetition {run.attempt - 1})" if run.attempt > 1 else ""),
+            _variant(run),
             "yes" if run.counted else run.why_not,
-            run.started,
+            run.started or "-",
             number(run.achieved_rps),
             number(run.latency.mean),
             number(run.latency.p90) if percentile_shown(run.latency.count, 90) else HIDDEN,
@@ -221,14 +243,23 @@ def _run_order(results: Results) -> Section:
     ]
     header = ["Run", "Experiment", "Block", "Variant", "Counts", "Started", "Rate, rps", "Mean, ms"]
     header += ["P90, ms", "Max, ms", "App, CPU-ms", "Sum, CPU-ms", "MHz"]
+    notes = ["CPU-ms are per request. MHz: mean clock of the bench's CPUs on the app's host."]
+    if any(not run.number for run in results.runs):
+        notes.append(
+            "A sar run gives its session's CPU figures; its latency is here and not in the tables above."
+        )
     return Section(
         title="Runs in the order of measurement",
         paragraphs=[] if rows else ["No run is sealed yet."],
         table=Table(header=header, rows=rows, words=6) if rows else None,
-        notes=["CPU-ms are per request. MHz: mean clock of the bench's CPUs on the app's host."]
-        if rows
-        else [],
+        notes=notes if rows else [],
     )
+
+
+def _variant(run: RunFigures) -> str:
+    told = [f"run {run.number}" if run.number else "sar run"] if run.number != 1 else []
+    told += [f"repetition {run.attempt - 1}"] if run.attempt > 1 else []
+    return f"{run.variant} ({', '.join(told)})" if told else run.variant
 
 
 # --- how it was measured -----------------------------------------------------------------------
@@ -299,6 +330,12 @@ def _flat(prefix: str, value: object) -> Iterator[tuple[str, str]]:
 
 
 def _reproduce(results: Results) -> Section:
+    if results.manifest.imported is not None:
+        return Section(
+            title="How to reproduce it",
+            paragraphs=["From the same logs in the directory LOGS."],
+            commands=results.reproduce,
+        )
     return Section(
         title="How to reproduce it",
         paragraphs=["The same order with the same seed; the bench playbook goes on with this bundle's plan."],

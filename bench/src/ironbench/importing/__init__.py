@@ -1,0 +1,1 @@
+"""Published logs in, the records of live runs out."""

@@ -1,0 +1,1 @@
+"""``ironbench selftest``: any load generator against servers whose behaviour is known."""
