@@ -14,6 +14,8 @@ INVENTORY ?= inventory/sandbox
 # The engine's socket belongs to root; on one's own account everything of the sandbox goes through sudo.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env env "PATH=$$PATH")
 SCENARIO ?=
+SECTIONS ?=
+BLOCKS ?= 10
 
 .PHONY: help
 help: ## Show this
@@ -41,6 +43,13 @@ bench: sandbox ## Everything: throwaway host, site.yml, a quick plan, the scorec
 	@$(if $(AS_ROOT),sudo chown -R "$$(id -u):$$(id -g)" results)
 	@ironbench report "$$(ls -td results/*/ | head -n 1)"
 
+.PHONY: benchmark-app
+benchmark-app: $(if $(filter inventory/sandbox,$(INVENTORY)),sandbox,venv) ## What each lever costs, in 25 min (SECTIONS="me ladder", BLOCKS=10, INVENTORY=...); empties the database
+	@$(if $(filter inventory/sandbox,$(INVENTORY)),$(AS_ROOT)) ansible-playbook -i $(INVENTORY) site.yml playbooks/benchmark_app.yml \
+	  -e benchmark_app_sections="'$(SECTIONS)'" -e benchmark_app_blocks=$(BLOCKS)
+	@$(if $(AS_ROOT),$(if $(filter inventory/sandbox,$(INVENTORY)),sudo chown -R "$$(id -u):$$(id -g)" results))
+	@cat "$$(ls -td results/benchmark-app/*/ | head -n 1)report.txt"
+
 .PHONY: clean
 clean: ## Take the sandbox away, and stop the engine if this project started it
 	@if [ -x $(BIN)/ansible-playbook ]; then \
@@ -60,6 +69,14 @@ lint: venv ## ansible-lint, yamllint, ruff, pyright
 .PHONY: unit
 unit: venv ## Tests that need no host
 	pytest --junitxml=.cache/junit/unit.xml
+
+.PHONY: fuzz
+fuzz: venv ## The parsers of published logs against 20,000 mutated ones
+	IRONBENCH_FUZZ=20000 pytest -s bench/tests/imports/test_fuzz.py
+
+.PHONY: benchmark-load
+benchmark-load: venv ## The load generator beside k6 and h2load (SECTIONS="peers rate phase memory selftest", DURATION=10)
+	@python bench/benchmarks/load.py --seconds $(or $(DURATION),10) $(SECTIONS)
 
 .PHONY: molecule
 molecule: venv root ## Roles, app and plans on throwaway hosts (SCENARIO=name for one)

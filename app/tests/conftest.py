@@ -8,7 +8,22 @@ from pathlib import Path
 import pytest
 from auth_app.settings import Settings, load_settings
 from auth_app.variants import VARIANTS
-from harness import App, Session, cli_json, running, sql
+from harness import App, Session, cli_json, running, sql, write_settings
+from visit import Visit
+from visit import visit as make_visit
+from wire import Relay
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one variant one after another, so that each server starts once; others before them."""
+    order = {variant: number for number, variant in enumerate(VARIANTS, start=1)}
+
+    def place(item: pytest.Item) -> int:
+        callspec = getattr(item, "callspec", None)
+        return order.get(callspec.params.get("app"), 0) if callspec else 0
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -47,10 +62,30 @@ def database(settings: Settings, migrations: list[dict]) -> Settings:
     return settings
 
 
+@pytest.fixture(scope="session")
+def relay(database: Settings) -> Iterator[Relay]:
+    """Stand between every server of ``app`` and PgBouncer."""
+    with Relay.to(database.database.host, database.database.port) as relay:
+        yield relay
+
+
+@pytest.fixture(scope="session")
+def relayed(relay: Relay, database: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Name the relay's port in a settings file."""
+    path = tmp_path_factory.mktemp("relayed") / "settings.toml"
+    return write_settings(path, database, database={"host": "127.0.0.1", "port": relay.port})
+
+
 @pytest.fixture(scope="session", params=VARIANTS)
-def app(request: pytest.FixtureRequest, settings_path: Path, database: Settings) -> Iterator[App]:
-    with running(request.param, settings_path) as app:
+def app(request: pytest.FixtureRequest, relayed: Path) -> Iterator[App]:
+    """Serve each variant; a module that needs fewer says ``parametrize("app", ..., indirect=True)``."""
+    with running(request.param, relayed) as app:
         yield app
+
+
+@pytest.fixture(scope="session")
+def visit(app: App, relay: Relay) -> Visit:
+    return make_visit(app, relay)
 
 
 @pytest.fixture

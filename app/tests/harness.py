@@ -1,26 +1,39 @@
 """A real server in two worker processes, and what the tests need to look behind it."""
 
 import asyncio
+import functools
 import json
 import os
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+from uuid import uuid4
 
+import argon2
 import asyncpg
 import httpx
 from auth_app.settings import Settings, load_settings
 from auth_app.variants import levers_of
-from auth_app.wiring import build_tokens
+from msgspec.structs import asdict
+from signing import Signer, claims_of
+from uuid_utils.compat import uuid7
 
 PASSWORD = "Secret_12"
+LIVES_S = {"access": 30 * 60, "refresh": 30 * 86_400}
 DEADLINE_S = 20.0
+START_DEADLINE_S = 60.0
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Each client would load the machine's certificates, 20 ms of CPU time, and meet no TLS."""
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
@@ -34,20 +47,47 @@ def new_email() -> str:
     return f"{secrets.token_hex(8)}@example.com"
 
 
+class Session:
+    """A user with one token of each kind."""
+
+    def __init__(self, email: str, *, access: str, refresh: str) -> None:
+        self.email = email
+        self.access = access
+        self.refresh = refresh
+
+    @classmethod
+    def of(cls, email: str, response: httpx.Response) -> "Session":
+        cookies = response.cookies
+        return cls(email, access=cookies["access_token"], refresh=cookies["refresh_token"])
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        return {"access_token": self.access, "refresh_token": self.refresh}
+
+
 class App:
     """A running server of one variant."""
 
-    def __init__(self, variant: str, settings: Settings, port: int, process: subprocess.Popen) -> None:
+    def __init__(
+        self, variant: str, settings: Settings, port: int, process: subprocess.Popen, output: IO[bytes]
+    ) -> None:
         self.variant = variant
         self.settings = settings
         self.port = port
         self.process = process
         self.levers = levers_of(variant)
-        self.tokens = build_tokens(settings, self.levers)
+        self.signer = Signer(settings, self.levers)
         self.url = f"http://127.0.0.1:{port}"
+        self._output = output
+
+    def output(self) -> bytes:
+        """Everything that the server and its workers wrote to stdout and stderr."""
+        return os.pread(self._output.fileno(), 1 << 26, 0)
 
     def client(self, **cookies: str) -> httpx.Client:
-        return httpx.Client(base_url=f"{self.url}/api/v1/access", cookies=cookies, timeout=DEADLINE_S)
+        return httpx.Client(
+            base_url=f"{self.url}/api/v1/access", cookies=cookies, timeout=3 * DEADLINE_S, verify=NO_TLS
+        )
 
     def signup(self, **fields: object) -> httpx.Response:
         body = {"email": new_email(), "password": PASSWORD, "confirmPassword": PASSWORD} | fields
@@ -58,9 +98,28 @@ class App:
         with self.client() as client:
             return client.post("/signin", data={"username": email, "password": password})
 
-    def new_session(self) -> "Session":
-        email = self.signup(name="Tester__").json()["email"]
-        return Session(email, self.signin(email).cookies)
+    def new_session(self) -> Session:
+        """Put a user into the database and sign the tokens here: no password is hashed for it."""
+        email, user_id = new_email(), uuid7()
+        sql(
+            self.settings,
+            "INSERT INTO user_account (id, name, email, password, role_id, created_at, updated_at)"
+            f" SELECT '{user_id}', 'Tester', '{email}', '{_hash(self.levers.argon2_lanes)}', id, now(), now()"
+            " FROM role WHERE slug = 'application-access' RETURNING id",
+        )
+        return self.session_of(email, str(user_id))
+
+    def renewed(self, session: Session) -> Session:
+        """Sign other tokens of the same user."""
+        return self.session_of(session.email, claims_of(session.access)["sub"])
+
+    def session_of(self, email: str, user_id: str) -> Session:
+        now = time.time()
+        tokens = {}
+        for kind, life_s in LIVES_S.items():
+            claims = {"sub": user_id, "iat": now, "exp": now + life_s, "jti": str(uuid4()), "type": kind}
+            tokens[kind] = self.sign(claims | ({"email": email} if kind == "access" else {}))
+        return Session(email, **tokens)
 
     def get_me(self, token: str) -> httpx.Response:
         with self.client(access_token=token) as client:
@@ -79,7 +138,7 @@ class App:
 
     def sign(self, claims: dict) -> str:
         """Sign any claims with the variant's own key."""
-        return self.tokens._codec.sign(claims)
+        return self.signer.sign(claims)
 
     @contextmanager
     def both_workers(self, **cookies: str) -> Iterator[list[httpx.Client]]:
@@ -124,36 +183,33 @@ class App:
         raise AssertionError(f"no connection from port {client_port}")
 
 
-class Session:
-    def __init__(self, email: str, cookies: httpx.Cookies) -> None:
-        self.email = email
-        self.access = cookies["access_token"]
-        self.refresh = cookies["refresh_token"]
-
-    @property
-    def cookies(self) -> dict[str, str]:
-        return {"access_token": self.access, "refresh_token": self.refresh}
-
-
 @contextmanager
 def running(variant: str, settings_path: Path) -> Iterator[App]:
     """Serve a variant as the unit does, on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", "auth_app.asgi:create_app"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "2", "--loop", "uvloop"]
-    command += ["--http", "httptools", "--backlog", "2048", "--no-access-log", "--log-level", "warning"]
-    environment = os.environ | {"AUTH_APP_SETTINGS": str(settings_path), "AUTH_APP_VARIANT": variant}
-    process = subprocess.Popen(command, env=environment)
-    try:
-        app = App(variant, load_settings(settings_path), port, process)
-        wait_until(lambda: process.poll() is not None or _answers(app.url), f"{variant} answers")
-        assert process.poll() is None, f"the server of {variant} ended at once"
-        yield app
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=DEADLINE_S)
+    command = [sys.executable, "-m", "auth_app.cli", "serve", "--variant", variant]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "2", "--backlog", "2048"]
+    environment = os.environ | {"AUTH_APP_SETTINGS": str(settings_path)}
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            app = App(variant, load_settings(settings_path), port, process, output)
+            wait_until(
+                lambda: process.poll() is not None or _answers(app.url),
+                f"{variant} answers",
+                START_DEADLINE_S,
+            )
+            assert process.poll() is None, f"the server of {variant} ended at once"
+            yield app
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=DEADLINE_S)
+            finally:
+                # Shown by pytest if the test failed.
+                sys.stderr.write(os.pread(output.fileno(), 1 << 20, 0).decode(errors="replace"))
 
 
 def _answers(url: str) -> bool:
@@ -161,6 +217,23 @@ def _answers(url: str) -> bool:
         return httpx.get(f"{url}/ping").status_code == 200
     except httpx.TransportError:
         return False
+
+
+@functools.cache
+def _hash(lanes: int) -> str:
+    """Hash of ``PASSWORD`` as the README states the cost."""
+    return argon2.PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=lanes).hash(PASSWORD)
+
+
+def write_settings(path: Path, settings: Settings, **changes: dict[str, object]) -> Path:
+    """Write the settings anew, with other values."""
+    lines = []
+    for section, values in asdict(settings).items():
+        lines.append(f"[{section}]")
+        merged = asdict(values) | changes.get(section, {})
+        lines += [f"{name} = {json.dumps(value)}" for name, value in merged.items()]
+    path.write_text("\n".join(lines))
+    return path
 
 
 def cli(

@@ -4,26 +4,15 @@ import json
 import stat
 from pathlib import Path
 
+import pytest
 from auth_app.settings import Settings, load_settings
-from auth_app.variants import VARIANTS
-from harness import App, cli, cli_json, new_email, sql
+from auth_app.variants import NAMED, VARIANTS, levers_of
+from harness import App, cli, cli_json, new_email, running, sql, write_settings
 from redis import Redis
 
 
-def write_settings(path: Path, settings: Settings, **changes: dict[str, object]) -> Path:
-    """Write the settings anew, with other values."""
-    lines = []
-    for section in ("database", "cache", "keys", "tokens"):
-        values = getattr(settings, section)
-        lines.append(f"[{section}]")
-        merged = {name: getattr(values, name) for name in values.__struct_fields__} | changes.get(section, {})
-        lines += [f"{name} = {json.dumps(value)}" for name, value in merged.items()]
-    path.write_text("\n".join(lines))
-    return path
-
-
 def test_variants():
-    assert list(cli_json("variants", "--json")) == ["baseline", "optimization-1", "final"]
+    assert list(cli_json("variants", "--json")) == list(VARIANTS)
     assert cli_json("variants", "--json")["final"]["argon2_lanes"] == 1
     assert [line.partition(":")[0] for line in cli("variants").stdout.splitlines()] == list(VARIANTS)
 
@@ -66,24 +55,27 @@ def test_keys(tmp_path: Path, settings: Settings):
     )
 
 
-def test_prepare(app: App):
-    cache = app.settings.cache
+@pytest.mark.parametrize("variant", ["baseline", "beyond"])
+def test_prepare(variant: str, database: Settings, settings_path: Path):
+    cache = database.cache
     with Redis(host=cache.host, port=cache.port, db=cache.database) as valkey:
         valkey.set("left over", "x")
-        lines = cli("prepare", "--variant", app.variant, "--users", "3").stdout.splitlines()
+        lines = cli("prepare", "--variant", variant, "--users", "2").stdout.splitlines()
         assert not valkey.exists("left over")
     users = [json.loads(line) for line in lines]
-    assert [set(user) for user in users] == [{"email", "password", "access_token"}] * 3
-    rows = sql(app.settings, "SELECT name, email, password FROM user_account ORDER BY email")
+    assert [set(user) for user in users] == [{"email", "password", "access_token"}] * 2
+    rows = sql(database, "SELECT name, email, password FROM user_account ORDER BY email")
     assert [row["email"] for row in rows] == [user["email"] for user in users]
     assert {len(row["name"]) for row in rows} == {8}
-    assert all(f"m=65536,t=3,p={app.levers.argon2_lanes}$" in row["password"] for row in rows)
-    for user in users:
-        assert app.get_me(user["access_token"]).json()["email"] == user["email"]
-        assert app.signin(user["email"], user["password"]).status_code == 204
-    # The passwords would pass signup, too.
-    password = users[0]["password"]
-    assert app.signup(password=password, confirmPassword=password).status_code == 201
+    lanes = levers_of(variant).argon2_lanes
+    assert all(f"m=65536,t=3,p={lanes}$" in row["password"] for row in rows)
+    with running(variant, settings_path) as app:
+        for user in users:
+            assert app.get_me(user["access_token"]).json()["email"] == user["email"]
+            assert app.signin(user["email"], user["password"]).status_code == 204
+        # The passwords would pass signup, too.
+        password = users[0]["password"]
+        assert app.signup(password=password, confirmPassword=password).status_code == 201
 
 
 def test_clear(database: Settings):
@@ -93,6 +85,7 @@ def test_clear(database: Settings):
     assert sql(database, "SELECT count(*) FROM role")[0][0] == 3
 
 
+@pytest.mark.parametrize("app", NAMED, indirect=True)
 def test_create_user_and_mint_token(app: App):
     email = new_email()
     made = cli_json("create-user", "--email", email.upper(), "--variant", app.variant, stdin="secret\n")
@@ -115,7 +108,7 @@ def test_faults_are_one_sentence(tmp_path: Path, settings: Settings, database: S
         (
             ("prepare", "--variant", "fast", "--users", "1"),
             None,
-            "choose one of baseline, optimization-1, final.",
+            "choose one of baseline, optimization-1, final, beyond, ",
         ),
         (("prepare", "--variant", "final", "--users", "-1"), None, "give 0 or more."),
         (("mint-token", "--variant", "final", "--email", "no@example.com"), None, "`auth-app create-user`."),

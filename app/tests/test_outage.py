@@ -1,15 +1,22 @@
-"""Without the database or without Valkey."""
+"""Without the database or without Valkey, and with a Valkey that is there but does not answer."""
 
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 from auth_app.settings import Settings
-from harness import PASSWORD, cli_json, new_email, running
-from test_cli import write_settings
+from away import forwarding, free_ports
+from harness import PASSWORD, cli_json, new_email, running, wait_until, write_settings
+from test_tokens import INVALID, remember
+
+HANG_S = 3.0
+"""README: a connection to Valkey that hangs is noticed after this time."""
+BUSY_S = 3.0
+"""For a machine that does something else meanwhile."""
 
 
 @pytest.fixture
@@ -20,7 +27,7 @@ def token_of(database: Settings):
     return lambda variant: cli_json("mint-token", "--email", email, "--variant", variant)["access_token"]
 
 
-@pytest.mark.parametrize("variant", ["baseline", "final"])
+@pytest.mark.parametrize("variant", ["baseline", "final", "beyond"])
 def test_without_valkey(variant: str, tmp_path: Path, database: Settings, token_of):
     path = write_settings(tmp_path / "settings.toml", database, cache={"port": 1})
     with running(variant, path) as app:
@@ -32,9 +39,47 @@ def test_without_valkey(variant: str, tmp_path: Path, database: Settings, token_
         assert (response.status_code, response.json()) == (503, {"detail": "Service unavailable"})
 
 
-def test_without_the_database(tmp_path: Path, database: Settings):
+def ask_until_refused(client: httpx.Client) -> tuple[httpx.Response, list[float]]:
+    """Return the first answer that is not 200, and when each request before it was sent."""
+    sent_at: list[float] = []
+    answers: list[httpx.Response] = []
+
+    def refuses() -> bool:
+        sent_at.append(time.monotonic())
+        answers.append(client.get("/me"))
+        return answers[-1].status_code != 200
+
+    wait_until(refuses, "the worker notices")
+    return answers[-1], sent_at[:-1]
+
+
+@pytest.mark.parametrize("variant", ["final", "beyond"])
+def test_revocation_that_cannot_arrive(variant: str, tmp_path: Path, database: Settings):
+    """The worst case of the bound: caches are warm, and Valkey's answers get lost."""
+    cache, (port,) = database.cache, free_ports(1)
+    path = write_settings(tmp_path / "settings.toml", database, cache={"host": "127.0.0.1", "port": port})
+    with forwarding({port: (cache.host, cache.port)}) as line, running(variant, path) as app:
+        session = app.new_session()
+        remember(app, session.access)
+        with app.both_workers(access_token=session.access) as clients:
+            line.hold()
+            assert cli_json("deactivate-user", "--email", session.email) == {"changed": True}
+            revoked_at = time.monotonic()
+            for client in clients:
+                response, good_at = ask_until_refused(client)
+                assert max(good_at, default=revoked_at) - revoked_at < HANG_S + BUSY_S
+                assert (response.status_code, response.json()) == (503, {"detail": "Service unavailable"})
+            line.release()
+            for client in clients:
+                wait_until(lambda c=client: c.get("/me").status_code == 401, "the entry arrives")
+                response = client.get("/me")
+                assert (response.status_code, response.json()) == INVALID
+
+
+@pytest.mark.parametrize("variant", ["final", "beyond"])
+def test_without_the_database(variant: str, tmp_path: Path, database: Settings):
     path = write_settings(tmp_path / "settings.toml", database, database={"port": 1})
-    with running("final", path) as app:
+    with running(variant, path) as app:
         health = httpx.get(f"{app.url}/health")
         assert health.status_code == 503
         assert health.json() == {"status": "unavailable", "database": "offline", "cache": "online"}
@@ -45,7 +90,7 @@ def test_without_the_database(tmp_path: Path, database: Settings):
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"AUTH_APP_VARIANT": "fast"}, "choose one of baseline, optimization-1, final."),
+        ({"AUTH_APP_VARIANT": "fast"}, "choose one of baseline, optimization-1, final, beyond, "),
         ({"AUTH_APP_SETTINGS": "/nowhere.toml"}, "name another in $AUTH_APP_SETTINGS."),
     ],
 )
@@ -59,5 +104,5 @@ def test_factory_refuses_in_one_sentence(settings_path: Path, environment: dict,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("auth-app: ")
-    assert done.stderr.endswith(f"{words}\n")
+    assert words in done.stderr
     assert done.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The factory that uvicorn calls: settings and variant come from the environment."""
+"""The factory that the server calls: settings and variant come from the environment."""
 
 import os
 

@@ -4,6 +4,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     variants.add_argument("--json", action="store_true")
     check = command("check", _check, "See that settings, keys and variant would serve.")
     check.add_argument("--variant", required=True)
+    serve = command("serve", _serve, "Become the variant's server.")
+    serve.add_argument("--variant", required=True)
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8000)
+    serve.add_argument("--workers", type=int, default=2, help="processes that answer")
+    serve.add_argument("--backlog", type=int, default=2048, help="connections that may wait")
     keys = command("keys", _keys, "Make the signing keys that are missing.")
     keys.add_argument("action", choices=["generate"])
     command("migrate", _migrate, "Bring the schema to the newest revision.")
@@ -68,9 +75,22 @@ def _variants(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from auth_app.wiring import build_tokens
+    from auth_app.wiring import check
 
-    build_tokens(_settings(), levers_of(arguments.variant))
+    check(_settings(), levers_of(arguments.variant))
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from auth_app.servers import Listener
+    from auth_app.wiring import server_command
+
+    listener = Listener(
+        host=arguments.host, port=arguments.port, workers=arguments.workers, backlog=arguments.backlog
+    )
+    command = server_command(listener, levers_of(arguments.variant))
+    os.environ["AUTH_APP_VARIANT"] = arguments.variant
+    # In place of this process: whoever started it signals and measures the server itself.
+    os.execv(command[0], command)  # noqa: S606  (no shell is wanted)
 
 
 def _keys(_: argparse.Namespace) -> None:

@@ -1,14 +1,14 @@
-"""What a handler may ask for."""
+"""What a handler may ask for, and the rules by which a request is somebody's."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_app.caches.users import CurrentUser
+from auth_app.caches.formats import CurrentUser
+from auth_app.caches.users import Load
 from auth_app.cookies import ACCESS, REFRESH
-from auth_app.db.users import UserService
+from auth_app.db.access import Users
 from auth_app.errors import INVALID_TOKEN, NOT_AUTHENTICATED, ApiError
 from auth_app.services import Services
 from auth_app.tokens.claims import AccessClaims, RefreshClaims
@@ -21,18 +21,12 @@ async def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
-async def get_session(services: ServicesDep) -> AsyncIterator[AsyncSession]:
-    async with services.sessions() as session:
-        yield session
+async def get_users(services: ServicesDep) -> AsyncIterator[Users]:
+    async with services.data.users() as users:
+        yield users
 
 
-async def get_user_service(
-    session: Annotated[AsyncSession, Depends(get_session)], services: ServicesDep
-) -> UserService:
-    return UserService(session, services.queries)
-
-
-UserServiceDep = Annotated[UserService, Depends(get_user_service)]
+UsersDep = Annotated[Users, Depends(get_users)]
 
 
 async def get_access_claims(request: Request, services: ServicesDep) -> AccessClaims:
@@ -58,13 +52,16 @@ async def get_refresh_claims(request: Request, services: ServicesDep) -> Refresh
 RefreshClaimsDep = Annotated[RefreshClaims, Depends(get_refresh_claims)]
 
 
-async def get_current_user(
-    claims: AccessClaimsDep, services: ServicesDep, users: UserServiceDep
-) -> CurrentUser:
-    user = await services.users.get(claims.sub, users)
+async def find_user(claims: AccessClaims, services: Services, load: Load) -> CurrentUser:
+    """User behind checked claims; one that is gone or inactive is ``ApiError`` 401."""
+    user = await services.user_cache.get(claims.sub, load)
     if not user.is_active:
         raise ApiError(401, INVALID_TOKEN)
     return user
+
+
+async def get_current_user(claims: AccessClaimsDep, services: ServicesDep, users: UsersDep) -> CurrentUser:
+    return await find_user(claims, services, users.profile)
 
 
 CurrentUserDep = Annotated[CurrentUser, Depends(get_current_user)]

@@ -4,7 +4,7 @@
 class AuthAppError(Exception):
     """Bad settings or a fault of the environment.
 
-    The message is one sentence that says what is wrong and how to mend it. The CLI and the uvicorn
+    The message is one sentence that says what is wrong and how to mend it. The CLI and the server's
     factory print it as ``auth-app: MESSAGE``.
     """
 

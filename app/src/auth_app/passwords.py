@@ -5,72 +5,51 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from advanced_alchemy.types.password_hash.base import HashedPassword, HashingBackend
-from advanced_alchemy.types.password_hash.pwdlib import PwdlibHasher
 from pwdlib.hashers.argon2 import Argon2Hasher
-
-POOL_THREADS = 2
-"""The article's number: its server had two cores."""
-
-
-class StoredAsGiven(PwdlibHasher):
-    """Backend of the password column when the value is hashed before it reaches the ORM."""
-
-    def __init__(self) -> None:
-        # Verification takes its parameters from the stored hash, not from this hasher.
-        super().__init__(Argon2Hasher())
-
-    def hash(self, value: str | bytes) -> str:
-        return value if isinstance(value, str) else value.decode()
 
 
 class Passwords(Protocol):
-    @property
-    def column_backend(self) -> HashingBackend:
-        """What the ORM's password column does to a value on its way into the database."""
-        ...
-
     async def to_store(self, plain: str) -> str:
-        """Value to give to the ORM."""
+        """Value to give to ``Users.add`` and ``Users.set_password``."""
         ...
 
-    async def verify(self, plain: str, stored: HashedPassword | None) -> bool:
-        """Whether the password is right; without a stored one the same work, and False."""
+    async def verify(self, plain: str, stored: str | None) -> bool:
+        """Whether the password has this hash; without a hash the same work, and False."""
         ...
 
 
 class InlinePasswords:
-    """The column type hashes during the flush; everything blocks the event loop."""
+    """The ORM's column type hashes during the flush; everything blocks the event loop."""
 
     def __init__(self, hasher: Argon2Hasher) -> None:
-        self.column_backend = PwdlibHasher(hasher)
+        self._hasher = hasher
         self._nobody = _stand_in(hasher)
 
     async def to_store(self, plain: str) -> str:
         return plain
 
-    async def verify(self, plain: str, stored: HashedPassword | None) -> bool:
-        return (stored or self._nobody).verify(plain) and stored is not None
+    async def verify(self, plain: str, stored: str | None) -> bool:
+        return self._hasher.verify(plain, stored or self._nobody) and stored is not None
 
 
 class PooledPasswords:
-    """Hashing and verification run in threads; the column takes the finished hash."""
+    """Hashing and verification run in threads; what is stored is the finished hash."""
 
-    def __init__(self, hasher: Argon2Hasher) -> None:
-        self.column_backend = StoredAsGiven()
+    def __init__(self, hasher: Argon2Hasher, threads: int) -> None:
         self._hasher = hasher
         self._nobody = _stand_in(hasher)
-        self._pool = ThreadPoolExecutor(max_workers=POOL_THREADS, thread_name_prefix="argon2")
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="argon2")
 
     async def to_store(self, plain: str) -> str:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, plain)
 
-    async def verify(self, plain: str, stored: HashedPassword | None) -> bool:
-        check = (stored or self._nobody).verify
-        right = await asyncio.get_running_loop().run_in_executor(self._pool, check, plain)
+    async def verify(self, plain: str, stored: str | None) -> bool:
+        right = await asyncio.get_running_loop().run_in_executor(
+            self._pool, self._hasher.verify, plain, stored or self._nobody
+        )
         return right and stored is not None
 
 
-def _stand_in(hasher: Argon2Hasher) -> HashedPassword:
+def _stand_in(hasher: Argon2Hasher) -> str:
     """Hash that unknown users are verified against, with the variant's own parameters."""
-    return HashedPassword(hasher.hash(secrets.token_urlsafe()), PwdlibHasher(hasher))
+    return hasher.hash(secrets.token_urlsafe())

@@ -12,7 +12,7 @@ Refresh tokens live longer and are presented rarely: they are looked up in Valke
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -43,8 +43,13 @@ class Revocations:
         # Insertion order is the order of time, so the oldest come first.
         self._tokens: dict[str, float] = {}
         """jti of a revoked access token -> when it was revoked."""
-        self._users: dict[str, float] = {}
+        self._users: dict[UUID, float] = {}
         """Subject -> tokens issued until then are dead."""
+        self._subscribers: list[Callable[[UUID], None]] = []
+
+    def subscribe(self, tell: Callable[[UUID], None]) -> None:
+        """Have ``tell`` called, in every worker, with each user of whom a token was ended."""
+        self._subscribers.append(tell)
 
     async def open(self) -> None:
         self._follower = asyncio.create_task(self._follow())
@@ -58,7 +63,7 @@ class Revocations:
         """Raise ``ApiError`` 401 for a dead access token, ``RedisError`` when that is not known."""
         if not self._following:
             await self._read(block_s=None)
-        if claims.jti in self._tokens or claims.iat <= self._users.get(str(claims.sub), 0.0):
+        if claims.jti in self._tokens or claims.iat <= self._users.get(claims.sub, 0.0):
             raise ApiError(401, INVALID_TOKEN)
 
     async def spend(self, claims: RefreshClaims) -> None:
@@ -75,8 +80,9 @@ class Revocations:
         if isinstance(claims, RefreshClaims):
             await self._valkey.set(_spent_key(claims.jti), b"1", ex=self._refresh_s)
         else:
-            await self._publish({"jti": claims.jti}, self._valkey)
-            self._apply({"jti": claims.jti}, time.time())
+            entry = {"jti": claims.jti, "sub": str(claims.sub)}
+            await self._publish(entry, self._valkey)
+            self._apply(entry, time.time())
 
     async def outdate(self, user_id: UUID) -> None:
         """End all tokens of a user that were issued until now."""
@@ -103,8 +109,10 @@ class Revocations:
             except (RedisError, OSError) as error:
                 if self._following:
                     log.warning("revocations cannot be followed: %s", error)
+            finally:
+                # Whatever ended it: nobody may take silence for news.
                 self._following = False
-                await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_S)
 
     async def _read(self, *, block_s: float | None) -> None:
         block_ms = None if block_s is None else int(block_s * 1000)
@@ -119,18 +127,21 @@ class Revocations:
             self._apply(entry, int(self._last_id.partition("-")[0]) / 1000)
 
     def _apply(self, entry: dict[str, str], at: float) -> None:
+        user_id = UUID(entry["sub"])
         if "jti" in entry:
             self._tokens[entry["jti"]] = at
         else:
             # Taken out first, so that it goes to the end.
-            known = self._users.pop(entry["sub"], 0.0)
-            self._users[entry["sub"]] = max(known, float(entry["until"]))
+            known = self._users.pop(user_id, 0.0)
+            self._users[user_id] = max(known, float(entry["until"]))
+        for tell in self._subscribers:
+            tell(user_id)
         horizon = time.time() - self._access_s - CLOCK_SLACK_S
         _drop_before(self._tokens, horizon)
         _drop_before(self._users, horizon)
 
 
-def _drop_before(book: dict[str, float], horizon: float) -> None:
+def _drop_before(book: dict[Any, float], horizon: float) -> None:
     while book:
         oldest = next(iter(book))
         if book[oldest] >= horizon:

@@ -1,13 +1,14 @@
 """What the handlers of a request work with."""
 
 from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from auth_app.caches.store import Store
 from auth_app.caches.users import UserCache
-from auth_app.db.users import Queries
+from auth_app.db.access import DataAccess
 from auth_app.passwords import Passwords
 from auth_app.revocations import Revocations
 from auth_app.settings import Settings
@@ -20,18 +21,17 @@ class Services:
     """Lives as long as the application."""
 
     settings: Settings
-    engine: AsyncEngine
-    sessions: async_sessionmaker[AsyncSession]
+    data: DataAccess
     valkey: Redis
     store: Store
     tokens: Tokens
     access_reader: AccessReader
     revocations: Revocations
     passwords: Passwords
-    users: UserCache
-    queries: Queries
+    user_cache: UserCache
 
     async def open(self) -> None:
+        await self.data.open()
         await self.store.open()
         await self.revocations.open()
 
@@ -39,4 +39,9 @@ class Services:
         await self.revocations.close()
         await self.store.close()
         await self.valkey.aclose()
-        await self.engine.dispose()
+        await self.data.close()
+
+    async def load_profile(self, user_id: UUID) -> Any:
+        """Row of a user, for handlers that need the database for nothing else."""
+        async with self.data.users() as users:
+            return await users.profile(user_id)

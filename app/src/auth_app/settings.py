@@ -25,6 +25,8 @@ class Database(Section, frozen=True, kw_only=True):
     name: str
     user: str
     password_file: str
+    prepared_statements: bool = False
+    """Whether PgBouncer follows prepared statements (1.21 or newer, with max_prepared_statements > 0)."""
 
     def password(self) -> str:
         try:

@@ -1,1 +1,1 @@
-"""What is kept in Valkey for speed. Nothing here decides whether a token is still good."""
+"""What is kept for speed, in Valkey or in the worker. Nothing here decides whether a token is still good."""

@@ -1,97 +1,41 @@
-"""The cache of the user behind a token, asked by every authenticated request."""
+"""The cache of the user behind a token, asked by every request for /me."""
 
-from typing import Any, Protocol, TypeVar, cast
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 from uuid import UUID
 
-import msgspec
-from fastapi.encoders import jsonable_encoder
-from fastapi_cache import Coder, FastAPICache
-from fastapi_cache.backends.redis import RedisBackend
-from fastapi_cache.decorator import cache
-from redis.asyncio import Redis
-
+from auth_app.caches.formats import CurrentUser, Format
+from auth_app.caches.memory import Memory
 from auth_app.caches.store import Store
-from auth_app.db.models import UserAccount
-from auth_app.db.users import UserService
-from auth_app.schemas import pydantic_out, struct_out
+from auth_app.revocations import Revocations
 
 LIFE_S = 30 * 60
 
-CurrentUser = pydantic_out.User | struct_out.User
-UserT = TypeVar("UserT", pydantic_out.User, struct_out.User)
+MOST_IN_PROCESS = 10_000
+"""Users in the memory of one worker: about 10 MB."""
 
-
-class Format(Protocol[UserT]):
-    """How a cached user looks in memory and as bytes."""
-
-    def from_row(self, row: UserAccount) -> UserT: ...
-
-    def encode(self, user: UserT) -> bytes: ...
-
-    def decode(self, data: bytes) -> UserT: ...
-
-
-class PydanticFormat:
-    def from_row(self, row: UserAccount) -> pydantic_out.User:
-        return pydantic_out.User.model_validate(row)
-
-    def encode(self, user: pydantic_out.User) -> bytes:
-        return msgspec.msgpack.encode(jsonable_encoder(user))
-
-    def decode(self, data: bytes) -> pydantic_out.User:
-        return pydantic_out.User.model_validate(msgspec.msgpack.decode(data))
-
-
-class StructFormat:
-    def __init__(self) -> None:
-        self._decoder = msgspec.msgpack.Decoder(struct_out.User)
-
-    def from_row(self, row: UserAccount) -> struct_out.User:
-        return struct_out.User.from_row(row)
-
-    def encode(self, user: struct_out.User) -> bytes:
-        return msgspec.msgpack.encode(user)
-
-    def decode(self, data: bytes) -> struct_out.User:
-        return self._decoder.decode(data)
+Load = Callable[[UUID], Awaitable[Any]]
+"""Gets a user's row from the database; ``ApiError`` 401 when there is none."""
 
 
 class UserCache(Protocol):
-    async def get(self, user_id: UUID, users: UserService) -> CurrentUser:
-        """Return the user from the cache, else from the database; ``ApiError`` 401 when there is none."""
+    async def get(self, user_id: UUID, load: Load) -> CurrentUser:
+        """Return the user from the cache, else load it."""
         ...
 
     async def forget(self, user_id: UUID) -> None: ...
 
 
-class FastapiCache2Users:
-    """fastapi-cache2: two commands to Valkey (TTL, GET) for every hit."""
+class NoUserCache:
+    def __init__(self, form: Format[Any]) -> None:
+        self._form = form
 
-    def __init__(self, valkey: Redis, form: Format[Any]) -> None:
-        class UserCoder(Coder):
-            @classmethod
-            def encode(cls, value: Any) -> bytes:
-                return form.encode(value)
-
-            @classmethod
-            def decode(cls, value: bytes) -> Any:
-                return form.decode(value)
-
-        # The library keeps its set-up on a class; without a reset it ignores a second init.
-        FastAPICache.reset()
-        FastAPICache.init(RedisBackend(valkey))
-
-        @cache(expire=LIFE_S, coder=UserCoder, key_builder=_key_of_call)
-        async def load(user_id: UUID, users: UserService) -> Any:
-            return form.from_row(await users.profile(user_id))
-
-        self._load = load
-
-    async def get(self, user_id: UUID, users: UserService) -> CurrentUser:
-        return cast("CurrentUser", await self._load(user_id, users))
+    async def get(self, user_id: UUID, load: Load) -> CurrentUser:
+        return self._form.from_row(await load(user_id))
 
     async def forget(self, user_id: UUID) -> None:
-        await FastAPICache.clear(key=_key(user_id))
+        """Nothing is kept."""
 
 
 class CashewsUsers:
@@ -101,22 +45,49 @@ class CashewsUsers:
         self._store = store
         self._form = form
 
-    async def get(self, user_id: UUID, users: UserService) -> CurrentUser:
-        key = _key(user_id)
+    async def get(self, user_id: UUID, load: Load) -> CurrentUser:
+        key = user_key(user_id)
         cached = await self._store.get(key)
         if cached is not None:
             return self._form.decode(cached)
-        user = self._form.from_row(await users.profile(user_id))
+        user = self._form.from_row(await load(user_id))
         await self._store.set(key, self._form.encode(user), LIFE_S)
         return user
 
     async def forget(self, user_id: UUID) -> None:
-        await self._store.delete(_key(user_id))
+        await self._store.delete(user_key(user_id))
 
 
-def _key(user_id: UUID) -> str:
+class InProcessUsers:
+    """At most ``MOST_IN_PROCESS`` users in the worker's own memory, each for ``LIFE_S``.
+
+    The stream of revocations says in every worker which user to forget: after a logout, a password
+    change or ``deactivate-user``.
+    """
+
+    def __init__(self, form: Format[Any], revocations: Revocations) -> None:
+        self._form = form
+        self._users: Memory[UUID, CurrentUser] = Memory(MOST_IN_PROCESS)
+        self._drops = 0
+        revocations.subscribe(self._drop)
+
+    async def get(self, user_id: UUID, load: Load) -> CurrentUser:
+        user = self._users.get(user_id)
+        if user is None:
+            drops = self._drops
+            user = self._form.from_row(await load(user_id))
+            # What was read before a revocation is not to be kept after it.
+            if drops == self._drops:
+                self._users.set(user_id, user, time.time() + LIFE_S)
+        return user
+
+    async def forget(self, user_id: UUID) -> None:
+        self._drop(user_id)
+
+    def _drop(self, user_id: UUID) -> None:
+        self._drops += 1
+        self._users.drop(user_id)
+
+
+def user_key(user_id: UUID) -> str:
     return f"user_auth:{user_id}"
-
-
-def _key_of_call(_func: Any, _namespace: str = "", *, args: tuple[Any, ...], **_: Any) -> str:
-    return _key(args[0])

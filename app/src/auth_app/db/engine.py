@@ -1,21 +1,40 @@
-"""The connection to PostgreSQL through PgBouncer."""
+"""The ORM's connections to PostgreSQL through PgBouncer."""
 
-from sqlalchemy import URL
+from typing import Any
+
+from sqlalchemy import URL, event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from auth_app.db.limits import CONNECT_TIMEOUT_S, IDLE_S, POOL_SIZE
 from auth_app.settings import Database
 
-CONNECT_TIMEOUT_S = 5
+SQL_KEPT = 500
+"""Statements in the compiled cache: SQLAlchemy's default."""
+
+UNNAMED = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": lambda: "",
+}
+"""PgBouncer hands a server connection on after each transaction. If it does not follow prepared
+statements, one that was prepared under a name would meet its double there: all go by the unnamed one."""
 
 
-def create_engine(database: Database) -> AsyncEngine:
-    """Engine as published: a connection for each session, nothing prepared or compiled is kept.
+def create_engine(
+    database: Database, *, persistent: bool = False, compiled_cache: bool = False
+) -> AsyncEngine:
+    """Make the engine; by default as published.
 
-    PgBouncer hands a server connection on after each transaction, so a statement prepared under a
-    name would meet its double there: all of them go by the unnamed one.
+    That is a connection for each session, with nothing prepared or compiled kept. Persistent
+    connections keep prepared statements where the settings say that PgBouncer follows them.
     """
-    return create_async_engine(
+    named = persistent and database.prepared_statements
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if persistent:
+        pool = {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_recycle": IDLE_S}
+    engine = create_async_engine(
         URL.create(
             "postgresql+asyncpg",
             username=database.user,
@@ -24,15 +43,19 @@ def create_engine(database: Database) -> AsyncEngine:
             port=database.port,
             database=database.name,
         ),
-        poolclass=NullPool,
-        query_cache_size=0,
+        query_cache_size=SQL_KEPT if compiled_cache else 0,
         isolation_level="READ COMMITTED",
         # Parameters hold e-mail addresses and password hashes; errors are logged.
         hide_parameters=True,
-        connect_args={
-            "statement_cache_size": 0,
-            "prepared_statement_cache_size": 0,
-            "prepared_statement_name_func": lambda: "",
-            "timeout": CONNECT_TIMEOUT_S,
-        },
+        connect_args={"timeout": CONNECT_TIMEOUT_S} | ({} if named else UNNAMED),
+        **pool,
     )
+    if persistent:
+        event.listen(engine.sync_engine, "checkout", _replace_if_closed)
+    return engine
+
+
+def _replace_if_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Let the pool connect anew when PgBouncer has hung up, without a question to find out."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError

@@ -5,11 +5,20 @@ from uuid import UUID
 
 from advanced_alchemy.base import UUIDv7AuditBase
 from advanced_alchemy.types import PasswordHash
-from advanced_alchemy.types.password_hash.base import HashingBackend
+from advanced_alchemy.types.password_hash.pwdlib import PwdlibHasher
+from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from auth_app.passwords import StoredAsGiven
+
+class StoredAsGiven(PwdlibHasher):
+    """Backend of the password column when the value is hashed before it reaches the ORM."""
+
+    def __init__(self) -> None:
+        super().__init__(Argon2Hasher())
+
+    def hash(self, value: str | bytes) -> str:
+        return value if isinstance(value, str) else value.decode()
 
 
 class Role(UUIDv7AuditBase):
@@ -33,6 +42,10 @@ class UserAccount(UUIDv7AuditBase):
     role: Mapped[Role] = relationship(lazy="selectin")
 
     @property
+    def password_hash(self) -> str:
+        return self.password.hash_string
+
+    @property
     def role_name(self) -> str:
         return self.role.name
 
@@ -41,11 +54,12 @@ class UserAccount(UUIDv7AuditBase):
         return self.role.slug
 
 
-def hash_passwords_with(backend: HashingBackend) -> None:
-    """Choose what the password column does to a value on its way into the database.
+def hash_passwords_with(hasher: Argon2Hasher | None) -> None:
+    """Choose what hashes a password on its way into the database; None if it arrives as a hash.
 
     Called once, before the first statement is compiled.
     """
+    backend = StoredAsGiven() if hasher is None else PwdlibHasher(hasher)
     column_type = UserAccount.__table__.c.password.type
     assert isinstance(column_type, PasswordHash)
     column_type.backend = backend

@@ -1,5 +1,6 @@
-"""Users in the database."""
+"""Users through the ORM."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
 import msgspec
@@ -11,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload, load_only, noload, undefer
 from sqlalchemy.orm.interfaces import ORMOption
 
+from auth_app.db.access import allowed_in, email_taken, role_missing, still_there
 from auth_app.db.models import Role, UserAccount
-from auth_app.errors import INVALID_TOKEN, ApiError
 from auth_app.roles import APPLICATION_ACCESS
 
 
@@ -31,16 +32,14 @@ MINIMAL_CREDENTIALS = (
     noload(UserAccount.role),
     load_only(UserAccount.id, UserAccount.email, UserAccount.is_active, UserAccount.password),
 )
-MINIMAL_PROFILE = (
-    load_only(
-        UserAccount.id,
-        UserAccount.name,
-        UserAccount.email,
-        UserAccount.is_active,
-        UserAccount.is_superuser,
-    ),
-    joinedload(UserAccount.role).load_only(Role.slug),
-)
+
+
+def minimal_profile(fields: Iterable[str]) -> tuple[ORMOption, ...]:
+    """Load exactly these fields in one query; those that begin with ``role_`` are the role's."""
+    fields = list(fields)
+    own = [getattr(UserAccount, field) for field in fields if not field.startswith("role_")]
+    roles = [getattr(Role, field.removeprefix("role_")) for field in fields if field.startswith("role_")]
+    return (load_only(*own), joinedload(UserAccount.role).load_only(*roles))
 
 
 class UserService(SQLAlchemyAsyncRepositoryService[UserAccount]):
@@ -55,32 +54,25 @@ class UserService(SQLAlchemyAsyncRepositoryService[UserAccount]):
         self._queries = queries
 
     async def add(self, *, email: str, name: str | None, password: str) -> UserAccount:
-        """Insert a user with the default role; a duplicate e-mail address is ``ApiError`` 409."""
         role = await self._session.scalar(select(Role).where(Role.slug == APPLICATION_ACCESS))
         if role is None:
-            raise ApiError(503, f"Role {APPLICATION_ACCESS} is missing: run `auth-app seed-roles`")
+            raise role_missing()
         user = UserAccount(email=email, name=name, password=password, role=role)
         try:
             return await self.create(user, auto_commit=True, auto_refresh=self._queries.refresh_after_insert)
         except DuplicateKeyError as error:
-            raise ApiError(409, "A user with this email already exists") from error
+            raise email_taken() from error
 
     async def credentials(self, *, email: str) -> UserAccount | None:
         return await self.get_one_or_none(UserAccount.email == email, load=self._queries.credentials)
 
     async def credentials_by_id(self, user_id: UUID) -> UserAccount:
-        """User of a valid token; one that is gone or inactive is ``ApiError`` 401."""
-        user = await self.get_one_or_none(UserAccount.id == user_id, load=self._queries.credentials)
-        if user is None or not user.is_active:
-            raise ApiError(401, INVALID_TOKEN)
-        return user
+        return allowed_in(
+            await self.get_one_or_none(UserAccount.id == user_id, load=self._queries.credentials)
+        )
 
     async def profile(self, user_id: UUID) -> UserAccount:
-        """User of a valid token; one that is gone is ``ApiError`` 401."""
-        user = await self.get_one_or_none(UserAccount.id == user_id, load=self._queries.profile)
-        if user is None:
-            raise ApiError(401, INVALID_TOKEN)
-        return user
+        return still_there(await self.get_one_or_none(UserAccount.id == user_id, load=self._queries.profile))
 
     async def set_password(self, user: UserAccount, password: str) -> None:
         user.password = password

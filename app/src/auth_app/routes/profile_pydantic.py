@@ -1,21 +1,23 @@
-"""signup and /me with Pydantic response models, written through jsonable_encoder."""
+"""signup and /me with Pydantic response models."""
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 
-from auth_app.dependencies import CurrentUserDep, ServicesDep, UserServiceDep
-from auth_app.responses import EncodedResponse
+from auth_app.dependencies import CurrentUserDep, ServicesDep, UsersDep
 from auth_app.schemas.bodies_in import Signup
-from auth_app.schemas.pydantic_out import User
-
-router = APIRouter(prefix="/access", default_response_class=EncodedResponse)
+from auth_app.schemas.pydantic_out import FullUser
 
 
-@router.post("/signup", status_code=201, response_model=User)
-async def signup(body: Signup, services: ServicesDep, users: UserServiceDep) -> object:
-    password = await services.passwords.to_store(body.password)
-    return await users.add(email=body.email, name=body.name, password=password)
+def add_routes(router: APIRouter, me_model: type[BaseModel]) -> APIRouter:
+    """Register both below ``/access``; the router says which response class writes the bodies."""
 
+    @router.post("/access/signup", status_code=201, response_model=FullUser)
+    async def signup(body: Signup, services: ServicesDep, users: UsersDep) -> object:
+        password = await services.passwords.to_store(body.password)
+        return await users.add(email=body.email, name=body.name, password=password)
 
-@router.get("/me", response_model=User)
-async def me(user: CurrentUserDep) -> object:
-    return user
+    @router.get("/access/me", response_model=me_model)
+    async def me(user: CurrentUserDep) -> object:
+        return user
+
+    return router

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 
 from auth_app.cookies import ACCESS, REFRESH, clear_tokens, set_tokens
-from auth_app.dependencies import AccessClaimsDep, RefreshClaimsDep, ServicesDep, UserServiceDep
+from auth_app.dependencies import AccessClaimsDep, RefreshClaimsDep, ServicesDep, UsersDep
 from auth_app.errors import INVALID_CREDENTIALS, NOT_AUTHENTICATED, ApiError
 from auth_app.schemas.bodies_in import PasswordChange, Text
 from auth_app.tokens.service import ClaimsT
@@ -20,11 +20,11 @@ async def signin(
     username: Annotated[Text, Form()],
     password: Annotated[str, Form()],
     services: ServicesDep,
-    users: UserServiceDep,
+    users: UsersDep,
 ) -> Response:
     issued_at = time.time()
     user = await users.credentials(email=username.lower())
-    right = await services.passwords.verify(password, user and user.password)
+    right = await services.passwords.verify(password, user.password_hash if user else None)
     if user is None or not right or not user.is_active:
         raise ApiError(401, INVALID_CREDENTIALS)
     response = Response(status_code=204)
@@ -33,7 +33,7 @@ async def signin(
 
 
 @router.post("/refresh", status_code=204)
-async def refresh(claims: RefreshClaimsDep, services: ServicesDep, users: UserServiceDep) -> Response:
+async def refresh(claims: RefreshClaimsDep, services: ServicesDep, users: UsersDep) -> Response:
     issued_at = time.time()
     await services.revocations.spend(claims)
     user = await users.credentials_by_id(claims.sub)
@@ -52,7 +52,7 @@ async def logout(request: Request, services: ServicesDep) -> Response:
     if access is not None:
         await services.revocations.revoke(access)
         await services.access_reader.forget(request.cookies[ACCESS])
-        await services.users.forget(access.sub)
+        await services.user_cache.forget(access.sub)
     if refresh is not None:
         await services.revocations.revoke(refresh)
     response = Response(status_code=204)
@@ -62,11 +62,11 @@ async def logout(request: Request, services: ServicesDep) -> Response:
 
 @router.patch("/password", status_code=204)
 async def change_password(
-    body: PasswordChange, claims: AccessClaimsDep, services: ServicesDep, users: UserServiceDep
+    body: PasswordChange, claims: AccessClaimsDep, services: ServicesDep, users: UsersDep
 ) -> Response:
     """Set a new password and end all tokens of the user, those of this session included."""
     user = await users.credentials_by_id(claims.sub)
-    if not await services.passwords.verify(body.current_password, user.password):
+    if not await services.passwords.verify(body.current_password, user.password_hash):
         raise ApiError(400, "Current password is wrong")
     password = await services.passwords.to_store(body.new_password)
     # Before the change, so that nothing has changed if Valkey is away; and after it, to end what the
@@ -74,7 +74,7 @@ async def change_password(
     await services.revocations.outdate(claims.sub)
     await users.set_password(user, password)
     await services.revocations.outdate(claims.sub)
-    await services.users.forget(claims.sub)
+    await services.user_cache.forget(claims.sub)
     response = Response(status_code=204)
     clear_tokens(response, services)
     return response

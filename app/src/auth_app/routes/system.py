@@ -5,7 +5,6 @@ from collections.abc import Awaitable
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
-from sqlalchemy import text
 
 from auth_app.dependencies import ServicesDep
 from auth_app.responses import StructResponse
@@ -24,7 +23,7 @@ def ping() -> PlainTextResponse:
 
 @router.get("/health")
 async def health(services: ServicesDep) -> Response:
-    database, cache = await asyncio.gather(_is_up(_ask_database(services)), _is_up(_ask_cache(services)))
+    database, cache = await asyncio.gather(_is_up(services.data.ping()), _is_up(_ask_cache(services)))
     up = database and cache
     body = {
         "status": "ok" if up else "unavailable",
@@ -32,11 +31,6 @@ async def health(services: ServicesDep) -> Response:
         "cache": "online" if cache else "offline",
     }
     return StructResponse(body, status_code=200 if up else 503)
-
-
-async def _ask_database(services: Services) -> None:
-    async with services.engine.connect() as connection:
-        await connection.execute(text("SELECT 1"))
 
 
 async def _ask_cache(services: Services) -> None:

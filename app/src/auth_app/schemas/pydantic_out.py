@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel
 
 
 class User(BaseModel):
-    """A user, for signup and for /me."""
+    """What all bodies show of a user."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
 
@@ -17,7 +17,18 @@ class User(BaseModel):
     email: str
     is_active: bool
     is_superuser: bool
+
+
+class FullUser(User):
+    """A user, for signup and for /me with 9 fields."""
+
     role_name: str
     role_slug: str
     created_at: datetime
     updated_at: datetime
+
+
+class BriefUser(User):
+    """A user, for /me with 6 fields."""
+
+    role_slug: str

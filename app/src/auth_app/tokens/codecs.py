@@ -1,4 +1,4 @@
-"""Signing and verifying a JWT: one class for each library and algorithm."""
+"""Signing and verifying a JWT: one class for each library."""
 
 from typing import Any, Protocol
 
@@ -15,29 +15,34 @@ class Codec(Protocol):
 
 
 class PyJwtRs256:
-    """PyJWT with the PEM text on every call, as published: each call parses the key again."""
+    """PyJWT; with ``check_claims`` it also looks at the times and at the presence of claims.
 
-    def __init__(self, private_pem: str) -> None:
+    Its keys are PEM texts, which each call parses again, as published, or key objects.
+    """
+
+    def __init__(self, private_pem: str, *, load_key_once: bool, check_claims: bool) -> None:
         import jwt  # noqa: PLC0415  (only one of the two libraries is needed)
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
 
         self._jwt = jwt
-        self._private_pem = private_pem
         key = serialization.load_pem_private_key(private_pem.encode(), password=None)
-        self._public_pem = (
-            key.public_key()
-            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-            .decode()
+        assert isinstance(key, RSAPrivateKey)
+        public_pem = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
+        self._private: Any = key if load_key_once else private_pem
+        self._public: Any = key.public_key() if load_key_once else public_pem.decode()
+        # The signature is checked either way.
+        unchecked = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")}
+        self._options: Any = {"require": list(REQUIRED)} if check_claims else unchecked
 
     def sign(self, claims: dict[str, Any]) -> str:
-        return self._jwt.encode(claims, self._private_pem, algorithm="RS256")
+        return self._jwt.encode(claims, self._private, algorithm="RS256")
 
     def verify(self, token: str) -> dict[str, Any]:
         try:
-            return self._jwt.decode(
-                token, self._public_pem, algorithms=["RS256"], options={"require": list(REQUIRED)}
-            )
+            return self._jwt.decode(token, self._public, algorithms=["RS256"], options=self._options)
         except self._jwt.ExpiredSignatureError as error:
             raise ApiError(401, TOKEN_EXPIRED) from error
         except (self._jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:

@@ -1,0 +1,137 @@
+"""Access by plain SQL on asyncpg's own pool: one statement for each task."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from uuid_utils.compat import uuid7
+
+from auth_app.db.access import allowed_in, email_taken, role_missing, still_there
+from auth_app.db.limits import CONNECT_TIMEOUT_S, IDLE_S, POOL_SIZE
+from auth_app.db.outages import outages_as_os_errors
+from auth_app.roles import APPLICATION_ACCESS
+from auth_app.settings import Database
+
+_ADD = """
+INSERT INTO user_account (id, email, name, password, role_id, created_at, updated_at)
+SELECT $1, $2, $3, $4, role.id, $5, $5 FROM role WHERE slug = $6
+RETURNING id, email, name, is_active, is_superuser, created_at, updated_at,
+    $6 AS role_slug, (SELECT role.name FROM role WHERE role.id = role_id) AS role_name
+"""
+_CREDENTIALS = "SELECT id, email, is_active, password AS password_hash FROM user_account WHERE "
+_BY_EMAIL = _CREDENTIALS + "email = $1"
+_BY_ID = _CREDENTIALS + "id = $1"
+_SET_PASSWORD = "UPDATE user_account SET password = $2, updated_at = $3 WHERE id = $1"  # noqa: S105  (SQL)
+
+STATEMENTS_KEPT = 100
+"""Prepared statements that a connection keeps: asyncpg's default, more than there are."""
+
+
+class Row(asyncpg.Record):
+    """Columns as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class SqlAccess:
+    """Persistent connections.
+
+    Where PgBouncer follows prepared statements, each statement is prepared once for a connection and
+    commits by itself. Elsewhere it goes unnamed, and in a transaction: PgBouncer could otherwise hand
+    the server connection on between parsing and execution.
+    """
+
+    def __init__(self, database: Database, profile_fields: Iterable[str]) -> None:
+        self._database = database
+        self._profile = profile_statement(profile_fields)
+        self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        database = self._database
+        self._pool = await asyncpg.create_pool(
+            host=database.host,
+            port=database.port,
+            user=database.user,
+            password=database.password(),
+            database=database.name,
+            timeout=CONNECT_TIMEOUT_S,
+            min_size=0,
+            max_size=POOL_SIZE,
+            max_inactive_connection_lifetime=IDLE_S,
+            record_class=Row,
+            reset=_nothing_to_reset,
+            statement_cache_size=STATEMENTS_KEPT if database.prepared_statements else 0,
+        )
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+
+    @asynccontextmanager
+    async def users(self) -> AsyncIterator["SqlUsers"]:
+        with outages_as_os_errors():
+            yield SqlUsers(self)
+
+    async def ping(self) -> None:
+        await self.row("SELECT 1")
+
+    async def profile(self, user_id: UUID) -> Row | None:
+        return await self.row(self._profile, user_id)
+
+    async def row(self, statement: str, *arguments: Any) -> Row | None:
+        """Execute a statement; its first row."""
+        assert self._pool is not None, "SqlAccess.open was not called"
+        async with self._pool.acquire() as connection:
+            if self._database.prepared_statements:
+                return await connection.fetchrow(statement, *arguments)
+            async with connection.transaction():
+                return await connection.fetchrow(statement, *arguments)
+
+
+class SqlUsers:
+    """``Users`` in plain SQL."""
+
+    def __init__(self, access: SqlAccess) -> None:
+        self._access = access
+
+    async def add(self, *, email: str, name: str | None, password: str) -> Row:
+        now = datetime.now(UTC)
+        try:
+            row = await self._access.row(_ADD, uuid7(), email, name, password, now, APPLICATION_ACCESS)
+        except asyncpg.UniqueViolationError as error:
+            raise email_taken() from error
+        if row is None:
+            raise role_missing()
+        return row
+
+    async def credentials(self, *, email: str) -> Row | None:
+        return await self._access.row(_BY_EMAIL, email)
+
+    async def credentials_by_id(self, user_id: UUID) -> Row:
+        return allowed_in(await self._access.row(_BY_ID, user_id))
+
+    async def profile(self, user_id: UUID) -> Row:
+        return still_there(await self._access.profile(user_id))
+
+    async def set_password(self, user: Row, password: str) -> None:
+        await self._access.row(_SET_PASSWORD, user.id, password, datetime.now(UTC))
+
+
+def profile_statement(fields: Iterable[str]) -> str:
+    """SELECT of a user's own columns and, for fields that begin with ``role_``, of the role's."""
+    columns = ", ".join(
+        f"role.{field.removeprefix('role_')} AS {field}" if field.startswith("role_") else f"u.{field}"
+        for field in fields
+    )
+    return f"SELECT {columns} FROM user_account AS u JOIN role ON role.id = u.role_id WHERE u.id = $1"  # noqa: S608  (names of our own)
+
+
+async def _nothing_to_reset(_: object) -> None:
+    """Leave out asyncpg's clean-up, a question for each request: no statement here leaves state behind."""

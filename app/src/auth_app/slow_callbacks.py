@@ -1,0 +1,13 @@
+"""Makes asyncio name what blocks the event loop."""
+
+import asyncio
+
+SLOW_CALLBACK_S = 0.1
+"""The article's threshold, in its preliminary analysis."""
+
+
+def report_slow_callbacks() -> None:
+    """Switch the running loop to debug mode: a callback that blocks it longer is logged as a warning."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = SLOW_CALLBACK_S
