@@ -167,7 +167,7 @@ def _serialization(rows: list[Serialization], environment: Environment, *, sure:
             f"    pydantic / msgspec {_ratio(row.pydantic)}, jsonable-encoder / msgspec {_ratio(row.jsonable)}; "
             f"by time to answer pydantic / msgspec {_ratio(row.pydantic_time)}"
         )
-        yield f"    The published gap is {PUBLISHED_GAP} x: here it is {_gap(row.pydantic) if sure else NO_VERDICT}."
+        yield f"    The published gap is {PUBLISHED_GAP} x; here: {_gap(row.pydantic) if sure else NO_VERDICT}."
 
 
 def _gap(made: Estimate) -> str:
