@@ -153,27 +153,28 @@ def _generator_faults(evidence: Evidence) -> Iterator[Finding]:
     floor = _limit(SEND_LAG_FLOOR_MS, packed=packed)
     gap_ms = 1000 / evidence.session.experiment.load.rate
     limit = max(floor, _limit(SEND_LAG_SHARE, packed=packed) * gap_ms)
-    lag = load.own_send_lag.p99
-    if lag > limit:
-        yield Finding(
-            kind="generator-late",
-            detail=f"1 % of the sends left {lag:.1f} ms late or more although a connection was free "
-            f"(limit {limit:.1f} ms)",
-            host=evidence.generator,
-            value=lag,
-            threshold=limit,
-        )
-    # Between due times no send can be late, but answers are read late: latency that is the generator's.
-    lag = load.timer_lag.p99 if load.timer_lag is not None else 0.0
-    if lag > limit:
-        yield Finding(
-            kind="generator-stalled",
-            detail=f"at 1 % of its ticks the generator ran {lag:.1f} ms late or more, so it read answers late "
-            f"(limit {limit:.1f} ms)",
-            host=evidence.generator,
-            value=lag,
-            threshold=limit,
-        )
+    lags = (
+        (
+            "generator-late",
+            load.own_send_lag,
+            "1 % of the sends left {} ms late or more although a connection was free",
+        ),
+        # Between due times no send can be late, but answers are read late: latency that is the generator's.
+        (
+            "generator-stalled",
+            load.timer_lag,
+            "at 1 % of its ticks the generator ran {} ms late or more, so it read answers late",
+        ),
+    )
+    for kind, lag, sentence in lags:
+        if lag is not None and lag.p99 > limit:
+            yield Finding(
+                kind=kind,
+                detail=f"{sentence.format(f'{lag.p99:.1f}')} (limit {limit:.1f} ms)",
+                host=evidence.generator,
+                value=lag.p99,
+                threshold=limit,
+            )
     limit = _limit(GENERATOR_CPU, packed=packed)
     if load.cpu_share > limit:
         yield Finding(
