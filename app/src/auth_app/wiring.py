@@ -233,8 +233,12 @@ def _passwords(levers: Levers) -> Passwords:
 
 def build_valkey(cache: Cache) -> Redis:
     from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
 
     return Redis(
+        # Its own retries would let a worker take silence for news that many times longer.
+        retry=Retry(NoBackoff(), 0),
         host=cache.host,
         port=cache.port,
         db=cache.database,

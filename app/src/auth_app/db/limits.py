@@ -1,6 +1,7 @@
 """Limits of the connections to PgBouncer, alike for the ORM and for plain SQL."""
 
-CONNECT_TIMEOUT_S = 5
+CONNECT_TIMEOUT_S = 60
+"""Long: where passwords are hashed in the event loop, fifty at once keep a finished handshake waiting."""
 
 POOL_SIZE = 20
 """Most connections that a worker keeps."""

@@ -66,6 +66,9 @@ class JoserfcEd25519:
 
     def verify(self, token: str) -> dict[str, Any]:
         try:
-            return self._jwt.decode(token, self._key, algorithms=["Ed25519"]).claims
+            claims = self._jwt.decode(token, self._key, algorithms=["Ed25519"]).claims
         except self._errors as error:
             raise ApiError(401, INVALID_TOKEN) from error
+        if not isinstance(claims, dict):  # joserfc 1.6 takes any JSON
+            raise ApiError(401, INVALID_TOKEN)
+        return claims

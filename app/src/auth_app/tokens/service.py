@@ -45,5 +45,8 @@ class Tokens:
         self._check(payload)
         try:
             return msgspec.convert(payload, kind)
-        except msgspec.ValidationError as error:
+        except (
+            msgspec.ValidationError,
+            SystemError,
+        ) as error:  # SystemError: msgspec 0.20, an int above all floats
             raise ApiError(401, INVALID_TOKEN) from error
