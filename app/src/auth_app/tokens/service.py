@@ -45,8 +45,6 @@ class Tokens:
         self._check(payload)
         try:
             return msgspec.convert(payload, kind)
-        except (
-            msgspec.ValidationError,
-            SystemError,
-        ) as error:  # SystemError: msgspec 0.20, an int above all floats
+        # SystemError is msgspec 0.20's answer to an integer above all floats.
+        except (msgspec.ValidationError, SystemError) as error:
             raise ApiError(401, INVALID_TOKEN) from error
