@@ -35,18 +35,6 @@ def study_dir(tmp_path):
 
 
 @pytest.fixture
-def run(capsys):
-    """Run a command in this process; return (exit status, stdout, stderr)."""
-
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
 def make(run, study_dir, tmp_path):
     """Run `ironbench plan` with --json and return its answer."""
 

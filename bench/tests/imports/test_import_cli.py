@@ -5,7 +5,6 @@ import stat
 
 import msgspec
 import pytest
-from ironbench.cli import main
 
 from .logs import cpu_section, plain_section, sar_report, wrk2_log
 
@@ -40,16 +39,6 @@ SAR_TEXT = sar_report(
     plain_section(("proc/s", "cswch/s"), [(1, 100), (2, 200), (3, 300)], start=35_970),
     plain_section(("runq-sz",), [(1,), (2,), (3,)], start=35_970),
 )
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def write(path, content):
