@@ -14,25 +14,34 @@ from auth_app.services import Services
 from auth_app.tokens.claims import AccessClaims, RefreshClaims
 
 
-async def get_services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
     return request.app.state.services
+
+
+async def get_services(request: Request) -> Services:
+    return services_of(request)
 
 
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
-async def get_users(services: ServicesDep) -> AsyncIterator[Users]:
-    async with services.data.users() as users:
+# The dependencies below take the request, which costs nothing: FastAPI resolves a dependency again
+# wherever another one names it, and /me would pay for ServicesDep three times.
+
+
+async def get_users(request: Request) -> AsyncIterator[Users]:
+    async with services_of(request).data.users() as users:
         yield users
 
 
 UsersDep = Annotated[Users, Depends(get_users)]
 
 
-async def get_access_claims(request: Request, services: ServicesDep) -> AccessClaims:
+async def get_access_claims(request: Request) -> AccessClaims:
     token = request.cookies.get(ACCESS)
     if not token:
         raise ApiError(401, NOT_AUTHENTICATED)
+    services = services_of(request)
     claims = await services.access_reader.read(token)
     await services.revocations.check(claims)
     return claims
@@ -41,12 +50,12 @@ async def get_access_claims(request: Request, services: ServicesDep) -> AccessCl
 AccessClaimsDep = Annotated[AccessClaims, Depends(get_access_claims)]
 
 
-async def get_refresh_claims(request: Request, services: ServicesDep) -> RefreshClaims:
+async def get_refresh_claims(request: Request) -> RefreshClaims:
     """Claims of a well-formed refresh token. Whether it was used up, ``Revocations.spend`` tells."""
     token = request.cookies.get(REFRESH)
     if not token:
         raise ApiError(401, NOT_AUTHENTICATED)
-    return services.tokens.read_refresh(token)
+    return services_of(request).tokens.read_refresh(token)
 
 
 RefreshClaimsDep = Annotated[RefreshClaims, Depends(get_refresh_claims)]
@@ -60,8 +69,8 @@ async def find_user(claims: AccessClaims, services: Services, load: Load) -> Cur
     return user
 
 
-async def get_current_user(claims: AccessClaimsDep, services: ServicesDep, users: UsersDep) -> CurrentUser:
-    return await find_user(claims, services, users.profile)
+async def get_current_user(request: Request, claims: AccessClaimsDep, users: UsersDep) -> CurrentUser:
+    return await find_user(claims, services_of(request), users.profile)
 
 
 CurrentUserDep = Annotated[CurrentUser, Depends(get_current_user)]

@@ -9,9 +9,8 @@ FACTORY = "auth_app.asgi:create_app"
 GRANIAN_LOG = Path(__file__).with_name("granian_log.json")
 """Granian's messages on stderr: its default is stdout, which is the request log's."""
 
-
 STOP_S = 5
-"""How long Granian's workers may take to answer what they have begun."""
+"""How long workers may take to answer what they have begun when they are told to stop."""
 
 
 class Listener(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +40,7 @@ def uvicorn(listener: Listener) -> list[str]:
         *listener.options(),
         *("--loop", "uvloop"),
         *("--http", "httptools"),
+        *("--timeout-graceful-shutdown", str(STOP_S)),
         "--no-access-log",
         *("--log-level", "warning"),
     ]

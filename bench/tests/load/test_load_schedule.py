@@ -60,13 +60,21 @@ def test_even_is_even():
     assert gaps <= {1_666_666, 1_666_667}
 
 
-def test_wrk2_phase_is_all_connections_at_the_same_instants():
-    schedule = make_schedule(load_of("wrk2-phase", 5, 4), 30, "")
+def test_wrk2_phase_has_each_thread_open_its_connections_5_ms_apart():
+    schedule = make_schedule(load_of("wrk2-phase", 5, 4, threads=2), 30, "")
 
     assert schedule.count == 152  # 37.5 bursts are not whole: 38 of 4
     assert schedule.length_ns == 30_400_000_000
-    assert [list(lane.due_ns) for lane in schedule.lanes] == [[i * 800_000_000 for i in range(38)]] * 4
+    ms = [[due / 1e6 for due in lane.due_ns] for lane in schedule.lanes]
+    assert ms[0] == ms[2] == [i * 800 for i in range(38)]
+    assert ms[1] == ms[3] == [i * 800 + 5 for i in range(38)]
     assert list(schedule.lanes[1].requests)[:3] == [1, 5, 9]
+
+
+def test_wrk2_phase_wraps_around_a_period_shorter_than_the_distance():
+    lanes = make_schedule(load_of("wrk2-phase", 800, 6, threads=2), 30, "").lanes
+
+    assert [lane.due_ns[0] / 1e6 for lane in lanes] == [0, 5, 2.5, 0, 5, 2.5]  # periods of 7.5 ms
 
 
 def test_poisson_has_exponential_gaps_and_another_seed_gives_other_ones():

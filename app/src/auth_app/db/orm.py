@@ -1,12 +1,11 @@
 """Access by SQLAlchemy's ORM."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from auth_app.db.outages import outages_as_os_errors
+from auth_app.db.outages import raise_outage
 from auth_app.db.users import Queries, UserService
 
 
@@ -24,12 +23,30 @@ class OrmAccess:
     async def close(self) -> None:
         await self._engine.dispose()
 
-    @asynccontextmanager
-    async def users(self) -> AsyncIterator[UserService]:
-        with outages_as_os_errors():
-            async with self._sessions() as session:
-                yield UserService(session, self._queries)
+    def users(self) -> "UserSession":
+        return UserSession(self._sessions(), self._queries)
 
     async def ping(self) -> None:
         async with self._engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
+
+
+class UserSession:
+    """Users in one session. A class, which every request enters at a fraction of a generator's cost."""
+
+    def __init__(self, session: AsyncSession, queries: Queries) -> None:
+        self._session = session
+        self._queries = queries
+
+    async def __aenter__(self) -> UserService:
+        return UserService(self._session, self._queries)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._session.__aexit__(kind, error, traceback)
+        except Exception as failed:
+            raise_outage(failed)
+            raise
+        raise_outage(error)

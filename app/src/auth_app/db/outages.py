@@ -1,8 +1,5 @@
 """Tells a database that is away from a fault of ours."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import asyncpg
 
 _AWAY = (
@@ -13,15 +10,10 @@ _AWAY = (
 )
 
 
-@contextmanager
-def outages_as_os_errors() -> Iterator[None]:
-    """Raise ``ConnectionError`` for what asyncpg, or a library on top of it, says about an outage."""
-    try:
-        yield
-    except Exception as error:
-        behind: BaseException | None = error
-        while behind is not None:
-            if isinstance(behind, _AWAY):
-                raise ConnectionError(f"database: {behind}") from error
-            behind = behind.__cause__
-        raise
+def raise_outage(error: BaseException | None) -> None:
+    """Raise ``ConnectionError`` when asyncpg, or a library on top of it, tells of an outage with ``error``."""
+    behind = error
+    while behind is not None:
+        if isinstance(behind, _AWAY):
+            raise ConnectionError(f"database: {behind}") from error
+        behind = behind.__cause__

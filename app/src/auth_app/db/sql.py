@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from auth_app.db.access import allowed_in, email_taken, role_missing, still_there
 from auth_app.db.limits import CONNECT_TIMEOUT_S, IDLE_S, POOL_SIZE
-from auth_app.db.outages import outages_as_os_errors
+from auth_app.db.outages import raise_outage
 from auth_app.roles import APPLICATION_ACCESS
 from auth_app.settings import Database
 
@@ -76,8 +76,11 @@ class SqlAccess:
 
     @asynccontextmanager
     async def users(self) -> AsyncIterator["SqlUsers"]:
-        with outages_as_os_errors():
+        try:
             yield SqlUsers(self)
+        except Exception as error:
+            raise_outage(error)
+            raise
 
     async def ping(self) -> None:
         await self.row("SELECT 1")

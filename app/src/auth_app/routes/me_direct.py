@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
-from auth_app.dependencies import find_user, get_access_claims, get_services
+from auth_app.dependencies import find_user, get_access_claims, services_of
 from auth_app.responses import StructResponse
 
 
@@ -22,6 +22,6 @@ router = APIRouter(prefix="/access", default_response_class=StructResponse, rout
 
 @router.get("/me", response_model=None)
 async def me(request: Request) -> StructResponse:
-    services = await get_services(request)
-    claims = await get_access_claims(request, services)
+    claims = await get_access_claims(request)
+    services = services_of(request)
     return StructResponse(await find_user(claims, services, services.load_profile))

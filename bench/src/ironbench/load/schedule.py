@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ironbench.records import Load
 
 _NS = 1_000_000_000
+
+STAGGER_NS = 5_000_000
+"""Distance between the connections of a thread in ``wrk2-phase``: wrk2 opens them 5 ms apart, and each
+counts its due times from then on (giltene/wrk2, src/wrk.c, thread_main and delayed_initial_connect)."""
 
 
 class Lane(msgspec.Struct, frozen=True):
@@ -38,6 +42,29 @@ class Schedule(msgspec.Struct, frozen=True):
     lanes: list[Lane]
 
 
+class Extent(NamedTuple):
+    """How long a phase is, and how many requests are due in it."""
+
+    length_ns: int
+    count: int
+
+
+def extent(load: Load, seconds: float) -> Extent:
+    """Return the extent of a phase of ``load`` that is to last ``seconds``; see make_schedule.
+
+    Raises IronbenchError when ``seconds`` is above 0 and too short for a single request.
+    """
+    if seconds == 0:
+        return Extent(0, 0)
+    if load.arrivals == "wrk2-phase":
+        bursts = round(load.rate * seconds / load.connections)
+        _refuse_empty(bursts, f"a burst of {load.connections} requests", load, seconds)
+        return Extent(round(bursts * _period(load)), bursts * load.connections)
+    count = round(load.rate * seconds)
+    _refuse_empty(count, "a request", load, seconds)
+    return Extent(round(seconds * _NS), count)
+
+
 def make_schedule(load: Load, seconds: float, seed: str) -> Schedule:
     """Lay out ``load`` over a phase of ``seconds``; the same arguments give the same schedule.
 
@@ -50,29 +77,33 @@ def make_schedule(load: Load, seconds: float, seed: str) -> Schedule:
     those. One stream dealt out in turn, not one a thread: the server sees the same instants however
     many threads there are, and their sum is Poisson exactly.
 
-    ``wrk2-phase``: one lane a connection, each at rate / connections from 0 on, hence all at the
-    same instants. The phase is made of whole periods: the nearest number of bursts to
-    rate * seconds / connections, and its length is that number of periods, so the offered rate is
-    ``rate`` and the phase may be up to half a period shorter or longer than ``seconds``.
+    ``wrk2-phase``: one lane a connection, each at rate / connections; connection i of a thread begins
+    i * STAGGER_NS into its period (modulo the period), and all threads at once. The phase is made of
+    whole periods: the nearest number of bursts to rate * seconds / connections, and its length is that
+    number of periods, so the offered rate is ``rate`` and the phase may be up to half a period shorter
+    or longer than ``seconds``.
 
     Raises IronbenchError when ``seconds`` is above 0 and too short for a single request.
     """
-    if seconds == 0:
-        return Schedule(0, 0, [])
+    length, count = extent(load, seconds)
+    if not count:
+        return Schedule(length, count, [])
     connections, threads = load.connections, load.threads
     if load.arrivals == "wrk2-phase":
-        bursts = round(load.rate * seconds / connections)
-        _refuse_empty(bursts, f"a burst of {connections} requests", load, seconds)
-        period = _NS * connections / load.rate
-        due = array("q", (round(i * period) for i in range(bursts)))
+        period = _period(load)
+        each = connections // threads
         lanes = [
-            Lane(range(c, c + 1), range(c, bursts * connections, connections), due)
+            Lane(
+                range(c, c + 1),
+                range(c, count, connections),
+                array(
+                    "q",
+                    (int(i * period + c % each * STAGGER_NS % period) for i in range(count // connections)),
+                ),
+            )
             for c in range(connections)
         ]
-        return Schedule(round(bursts * period), bursts * connections, lanes)
-    count = round(load.rate * seconds)
-    _refuse_empty(count, "a request", load, seconds)
-    length = round(seconds * _NS)
+        return Schedule(length, count, lanes)
     if load.arrivals == "even":
         due = array("q", (i * length // count for i in range(count)))
     else:
@@ -107,6 +138,11 @@ def wakes(due_ns: Sequence[Sequence[int]], length_ns: int, longest_ns: int) -> t
         instants.append(due)
         last = due
     return instants, heartbeats
+
+
+def _period(load: Load) -> float:
+    """Return the nanoseconds from one request of a connection to its next, in ``wrk2-phase``."""
+    return _NS * load.connections / load.rate
 
 
 def _refuse_empty(count: int, what: str, load: Load, seconds: float) -> None:
