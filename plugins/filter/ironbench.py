@@ -1,4 +1,4 @@
-"""Filters for what Jinja cannot say: CPU lists, SCRAM verifiers, preflight findings. Standard library only."""
+"""Filters for what Jinja cannot say, or what several roles must say alike. Standard library only."""
 
 from __future__ import annotations
 
@@ -47,6 +47,22 @@ def scram_verifier(password: str, salt: str, encoding: str = "ascii") -> str:
     server_key = hmac.digest(salted, b"Server Key", "sha256")
     parts = (base64.b64encode(part).decode() for part in (salt.encode(encoding), stored_key, server_key))
     return "SCRAM-SHA-256${}:{}${}:{}".format(SCRAM_ITERATIONS, *parts)
+
+
+DEBIAN_POSTGRESQL = {"12": "15", "13": "17"}
+"""Each Debian has one PostgreSQL."""
+
+
+def debian_postgresql(release: str) -> str:
+    """The major version of PostgreSQL that a Debian release ("12", "13") has.
+
+    Raises:
+        AnsibleFilterError: not a release that the roles know.
+
+    """
+    if release not in DEBIAN_POSTGRESQL:
+        raise AnsibleFilterError(f"Debian {release} is not known: use {' or '.join(DEBIAN_POSTGRESQL)}.")
+    return DEBIAN_POSTGRESQL[release]
 
 
 LAYOUT_OWNERS = ("app", "database", "cache", "load_generator", "housekeeping")
@@ -120,6 +136,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "cpu_list": cpu_list,
+            "debian_postgresql": debian_postgresql,
             "layout_findings": layout_findings,
             "missing_cpus": missing_cpus,
             "scram_verifier": scram_verifier,

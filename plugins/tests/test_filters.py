@@ -96,3 +96,9 @@ def test_unknown_variables_name_the_near_one():
     names = ["bench_protocol", "bench_service_unit", "bench_protokol", "other"]
     (finding,) = filters.unknown_variables(names, specs)
     assert finding == "The role bench has no variable bench_protokol: did you mean bench_protocol?"
+
+
+def test_postgresql_of_a_debian():
+    assert [filters.debian_postgresql(release) for release in ("12", "13")] == ["15", "17"]
+    with pytest.raises(AnsibleFilterError, match="Debian 11 is not known: use 12 or 13"):
+        filters.debian_postgresql("11")
