@@ -15,9 +15,9 @@ from redis import Redis
 
 UVICORN = (
     "uvicorn --factory auth_app.asgi:create_app --host 127.0.0.1 --port {port} --workers 2 --backlog 2048"
-    " --loop uvloop --http httptools --no-access-log --log-level warning"
+    " --loop uvloop --http httptools --timeout-graceful-shutdown 5 --no-access-log --log-level warning"
 )
-"""The article's command line."""
+"""The article's command line, and a bound on how long it takes to stop."""
 
 
 @pytest.fixture
