@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
 from ironbench.judge import FOREIGN_CPU, STEAL
 from ironbench.records import SCHEMA, Record
-from ironbench.stats import MIN_BLOCKS, Estimate, estimate, ratio
+from ironbench.stats import MIN_BLOCKS, MIN_MARGIN, Estimate, call, estimate, farthest, ratio
 from msgspec.structs import replace
 
 from .endpoints import AUTH, SERIALIZERS
-from .targets import MIN_MARGIN, TARGETS, TIMING_WITHIN, Quantity
+from .targets import TARGETS, TIMING_WITHIN, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -309,21 +308,15 @@ def _by_hand(figures: _Figures, endpoint: str) -> ByHand:
     final = Quantity("final", endpoint)
     same = figures.ratio(Quantity("final-again", endpoint), final)
     by_hand = figures.ratio(Quantity("handwritten-final", endpoint), final)
-    floor = _farthest(same)
+    floor = farthest(same.value, same.low, same.high)
     return ByHand(
         endpoint=endpoint,
         same=same,
         by_hand=by_hand,
-        floor=math.expm1(floor),
-        inside=abs(math.log(by_hand.value)) <= floor,
-        equivalent=by_hand.low is not None and _farthest(by_hand) <= max(floor, math.log1p(MIN_MARGIN)),
+        floor=floor,
+        inside=farthest(by_hand.value) <= floor,
+        equivalent=call(by_hand, max(floor, MIN_MARGIN)) == "equivalent",
     )
-
-
-def _farthest(made: Estimate) -> float:
-    """Largest distance of an interval's ends from no difference, as a log-ratio."""
-    ends = [end for end in (made.value, made.low, made.high) if end is not None]
-    return max(abs(math.log(end)) for end in ends)
 
 
 def _serialization(figures: _Figures, server: str) -> Serialization:

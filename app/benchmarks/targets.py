@@ -77,9 +77,6 @@ TARGETS = [
 TIMING_WITHIN = 0.05
 """How far the median time for an unknown email may be from that for a wrong password."""
 
-MIN_MARGIN = 0.02
-"""Differences below 2 % are none, however quiet the host."""
-
 PUBLISHED_GAP = 4.33
 """Mean latency of /serialization-pydantic over that of /serialization-msgspec at 600 requests per second,
 means of the three published runs."""

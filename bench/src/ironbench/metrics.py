@@ -1,0 +1,207 @@
+"""The figures of one run by name, as data: what claims, effects and comparisons of bundles speak of."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING, Literal
+
+from ironbench.cpus import parse_cpu_list
+from ironbench.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ironbench.records import LoadResult, Run
+
+SERVICES = ("app", "postgresql", "pgbouncer", "valkey")
+DATABASE = ("postgresql", "pgbouncer")
+
+MIN_ABOVE = 10
+"""Samples above a percentile, below which it is hidden: it is then one of the few largest values."""
+
+PERCENTILES = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
+
+Unit = Literal["ms", "%", "rps", "count", "CPU-ms", "CPU-ms/s"]
+
+Source = Literal["load", "background", "host"]
+"""What a figure is read off: the run's load, its background, or the counters of the hosts."""
+
+
+class Metric(Record, frozen=True, kw_only=True):
+    """One figure of a run."""
+
+    name: str
+    title: str
+    unit: Unit
+    lower_is_better: bool = True
+    source: Source
+    latency: bool = False
+    percentile: bool = False
+    """There only with MIN_ABOVE samples above it."""
+    whole_cpus: bool = False
+    """Read off CPUs and not off a service: on a packed layout it holds what others did there."""
+    figure: Callable[[Run], float | None]
+    """None where the run does not have it."""
+
+
+# --- reading a run -----------------------------------------------------------------------------
+
+
+def percentile_shown(count: int, percentile: float) -> bool:
+    """Whether at least MIN_ABOVE of ``count`` samples lie above the percentile."""
+    # Per mille in whole numbers: 100 samples have exactly 10 above p90, whatever floats say.
+    return count * round(1000 - 10 * percentile) >= MIN_ABOVE * 1000
+
+
+def per_request_ms(run: Run) -> dict[str, float]:
+    """CPU-ms per request by service; the load generator and the rest of the host are none."""
+    return {cpu.service: cpu.per_request_ms for cpu in run.cpu if cpu.service in SERVICES}
+
+
+def sum_cpu_ms(run: Run) -> float | None:
+    """CPU-ms per request of all measured services; None where none was measured."""
+    figures = per_request_ms(run)
+    return math.fsum(figures.values()) if figures else None
+
+
+def per_second_ms(run: Run) -> dict[str, float]:
+    """CPU-ms per second by service in a run with a background, whose CPU-ms per request are of neither load."""
+    if run.background is None:
+        return {}
+    seconds = (run.load.drained_ns - run.load.first_send_ns) / 1e9
+    return {cpu.service: cpu.net_ms / seconds for cpu in run.cpu if cpu.service in SERVICES}
+
+
+def errors(load: LoadResult) -> int:
+    """Errors of all kinds and answers with an unexpected status."""
+    return sum(load.errors.values()) + load.unexpected_status
+
+
+def app_cpus(run: Run) -> dict[str, str]:
+    """Return the app's CPUs by host; where no cgroup was measured (an imported run), the layout's."""
+    if not run.cpu:
+        return {host: layout.app for host, layout in run.layout.items()}
+    return {cpu.host: cpu.cpus for cpu in run.cpu if cpu.service == "app"}
+
+
+def core(run: Run, cpu: int, field: str) -> float | None:
+    """Return one figure of one of the app's CPUs; None where sar has none of it."""
+    hosts = app_cpus(run)
+    return next((getattr(c, field) for c in run.cores if c.cpu == cpu and c.host in hosts), None)
+
+
+def scheduler(run: Run, column: str, field: str) -> float | None:
+    """Return one figure of the app's host's scheduler; None where sar has none of it."""
+    hosts = app_cpus(run)
+    columns = [getattr(one, column) for one in run.system if one.host in hosts]
+    return next((getattr(one, field) for one in columns if one is not None), None)
+
+
+def _service(name: str) -> Callable[[Run], float | None]:
+    return lambda run: per_request_ms(run).get(name)
+
+
+def _sum_per_second(run: Run) -> float | None:
+    figures = per_second_ms(run)
+    return math.fsum(figures.values()) if figures else None
+
+
+def _database(run: Run) -> float | None:
+    figures = per_request_ms(run)
+    found = [figures[name] for name in DATABASE if name in figures]
+    return math.fsum(found) if found else None
+
+
+def _cores(field: str) -> Callable[[Run], float | None]:
+    def figure(run: Run) -> float | None:
+        cpus = {cpu for text in app_cpus(run).values() for cpu in parse_cpu_list(text)}
+        found = [core(run, cpu, field) for cpu in sorted(cpus)]
+        known = [one for one in found if one is not None]
+        return statistics.fmean(known) if known and len(known) == len(found) else None
+
+    return figure
+
+
+def _of(source: Source, figure: Callable[[LoadResult], float | None]) -> Callable[[Run], float | None]:
+    def read(run: Run) -> float | None:
+        load = run.load if source == "load" else run.background
+        return None if load is None else figure(load)
+
+    return read
+
+
+def _latency(field: str) -> Callable[[LoadResult], float | None]:
+    def figure(load: LoadResult) -> float | None:
+        count = load.latency.count
+        shown = percentile_shown(count, PERCENTILES[field]) if field in PERCENTILES else count > 0
+        return getattr(load.latency, field) if shown else None
+
+    return figure
+
+
+# --- the metrics -------------------------------------------------------------------------------
+
+
+def _of_hosts() -> Iterator[Metric]:
+    for name, title, figure in (
+        ("app_cpu_ms", "CPU per request: app", _service("app")),
+        ("postgresql_cpu_ms", "CPU per request: postgresql", _service("postgresql")),
+        ("pgbouncer_cpu_ms", "CPU per request: pgbouncer", _service("pgbouncer")),
+        ("valkey_cpu_ms", "CPU per request: valkey", _service("valkey")),
+        ("database_cpu_ms", "CPU per request: postgresql and pgbouncer", _database),
+        ("sum_cpu_ms", "CPU per request: sum", sum_cpu_ms),
+    ):
+        yield Metric(name=name, title=title, unit="CPU-ms", source="host", figure=figure)
+    for name, title, figure in (
+        ("app_cpu_ms_per_s", "CPU per second: app", lambda run: per_second_ms(run).get("app")),
+        ("sum_cpu_ms_per_s", "CPU per second: sum", _sum_per_second),
+    ):
+        yield Metric(name=name, title=title, unit="CPU-ms/s", source="host", figure=figure)
+    for name, title, field in (
+        ("core_usr", "App's CPUs, %usr, whole sar record", "usr_whole_record"),
+        ("core_busy", "App's CPUs busy in the window", "busy"),
+    ):
+        yield Metric(name=name, title=title, unit="%", source="host", whole_cpus=True, figure=_cores(field))
+
+
+def _of_load(source: Source) -> Iterator[Metric]:
+    prefix, where = ("", "") if source == "load" else ("background_", ", background")
+    for name, title, field in (
+        ("latency_mean", "Mean latency", "mean"),
+        ("latency_p50", "P50", "p50"),
+        ("latency_p90", "P90", "p90"),
+        ("latency_p99", "P99", "p99"),
+        ("latency_max", "Max latency", "max"),
+        ("latency_stdev", "StdDev", "stdev"),
+    ):
+        yield Metric(
+            name=prefix + name,
+            title=title + where,
+            unit="ms",
+            source=source,
+            latency=True,
+            percentile=field in PERCENTILES,
+            figure=_of(source, _latency(field)),
+        )
+    yield Metric(
+        name=f"{prefix}achieved_rps",
+        title=f"Achieved rate{where}",
+        unit="rps",
+        lower_is_better=False,
+        source=source,
+        figure=_of(source, lambda load: load.achieved_rps),
+    )
+    yield Metric(
+        name=f"{prefix}errors",
+        title=f"Errors and unexpected statuses{where}",
+        unit="count",
+        source=source,
+        figure=_of(source, errors),
+    )
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric for metric in (*_of_hosts(), *_of_load("load"), *_of_load("background"))
+}
+"""By name, in the order of reports."""
