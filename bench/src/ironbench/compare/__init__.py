@@ -1,0 +1,1 @@
+"""Bundles of two times or two hosts, side by side."""

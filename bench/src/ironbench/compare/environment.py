@@ -1,0 +1,172 @@
+"""What differs in the environments of bundles, fact by fact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ironbench.records import CoreLayout, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ironbench.records import Experiment, Plan, Results
+
+UNKNOWN = "not told"
+
+_SKIPPED = ("schema", "name", "layout")
+"""Of a host's facts: no facts, or told better by the runs."""
+
+
+class Side(Record, frozen=True, kw_only=True):
+    """One of the compared bundles."""
+
+    letter: str
+    path: str
+    results: Results
+    plan: Plan
+
+
+class Difference(Record, frozen=True, kw_only=True):
+    """A fact that is not the same in all bundles."""
+
+    where: str
+    """``bundle``, ``experiment NAME``, or the host's names."""
+    fact: str
+    values: list[str]
+    """By bundle."""
+
+
+def differences(sides: Sequence[Side]) -> list[Difference]:
+    """Return all facts that differ: of the bundles, of their experiments, and of their hosts."""
+    found = list(_differing("bundle", [_bundle_facts(side) for side in sides]))
+    for name in _names([side.plan.experiments for side in sides]):
+        experiments = [side.plan.experiments.get(name) for side in sides]
+        known = [_asked(experiment) if experiment else {} for experiment in experiments]
+        found += _differing(f"experiment {name}", known)
+    for hosts in paired_hosts(sides):
+        where = "host " + " / ".join(dict.fromkeys(host or UNKNOWN for host in hosts))
+        facts = [host_facts(side, host) if host else {} for side, host in zip(sides, hosts, strict=True)]
+        found += _differing(where, facts)
+    return found
+
+
+def refusal(first: Side, other: Side) -> str:
+    """Say why absolute times of two bundles must not be compared; empty when they may be."""
+    for here, there in paired_hosts([first, other]):
+        if here is None or there is None:
+            return f"{first.letter} and {other.letter} ran on different hosts that cannot be told to be alike"
+        models = [
+            side.results.environment.get(host, {}).get("cpu_model")
+            for side, host in ((first, here), (other, there))
+        ]
+        if not all(models):
+            return f"the CPU model of {first.letter} or {other.letter} is not known"
+        if models[0] != models[1]:
+            return f"{first.letter} ran on {models[0]} and {other.letter} on {models[1]}"
+        layouts = [_layout(first, here), _layout(other, there)]
+        if layouts[0] is None or layouts[0] != layouts[1]:
+            return f"the core layouts of {first.letter} and {other.letter} differ"
+    return ""
+
+
+def other_question(name: str, first: Side, other: Side) -> list[str]:
+    """Return which settings of an experiment two bundles do not share; none where it is the same question."""
+    here, there = (_asked(side.plan.experiments[name]) for side in (first, other))
+    return [key for key in dict.fromkeys((*here, *there)) if here.get(key) != there.get(key)]
+
+
+def paired_hosts(sides: Sequence[Side]) -> list[list[str | None]]:
+    """Return the hosts that stand for each other, a name or None by bundle.
+
+    A bundle's only host stands for another's only one; else the same name does, else the same services.
+    """
+    known = [list(dict.fromkeys((*side.results.layout, *side.results.environment))) for side in sides]
+    if all(len(hosts) == 1 for hosts in known):
+        return [[hosts[0] for hosts in known]]
+    if all(set(hosts) == set(known[0]) for hosts in known):
+        return [[host] * len(sides) for host in known[0]]
+    roles = [{_role(side, host): host for host in hosts} for side, hosts in zip(sides, known, strict=True)]
+    if all(len(by_role) == len(hosts) for by_role, hosts in zip(roles, known, strict=True)):
+        return [[by_role.get(role) for by_role in roles] for role in _names(roles)]
+    names = dict.fromkeys(host for hosts in known for host in hosts)
+    return [[host if host in hosts else None for hosts in known] for host in names]
+
+
+def host_facts(side: Side, host: str) -> dict[str, str]:
+    """Return what is known of a host as text, by fact."""
+    told = {
+        key: value for key, value in side.results.environment.get(host, {}).items() if key not in _SKIPPED
+    }
+    facts = dict(_flat("", told))
+    layout = side.results.layout.get(host)
+    if layout is not None:
+        facts |= dict(_flat("layout", msgspec.to_builtins(layout)))
+    return facts
+
+
+def _role(side: Side, host: str) -> str:
+    """What a host's layout gives CPUs to is the same on every host, so the services that ran tell it."""
+    told = side.results.environment.get(host, {})
+    return " ".join(sorted(told.get("nofile", {})))
+
+
+def _layout(side: Side, host: str) -> CoreLayout | None:
+    """Return a host's layout; its name is a label and no difference."""
+    layout = side.results.layout.get(host)
+    return None if layout is None else msgspec.structs.replace(layout, name="")
+
+
+def _bundle_facts(side: Side) -> dict[str, str]:
+    results = side.results
+    manifest = results.manifest
+    return {
+        "study": manifest.study,
+        "study digest": manifest.study_digest[:16],
+        "protocol": manifest.protocol,
+        "blocks": str(results.blocks),
+        "warm-up, s": f"{results.warmup_s:g}",
+        "window, s": f"{results.window_s:g}",
+        "ironbench": manifest.ironbench_version,
+        "commit": manifest.git.commit if manifest.git else UNKNOWN,
+        "uncommitted changes": ("yes" if manifest.git.dirty else "no") if manifest.git else UNKNOWN,
+        "imported from": manifest.imported.source if manifest.imported else "no: measured",
+    }
+
+
+def _asked(experiment: Experiment) -> dict[str, str]:
+    """Return what an experiment asks, but for its title and the choice of variants."""
+    return dict(_flat("", msgspec.to_builtins(msgspec.structs.replace(experiment, title="", variants=[]))))
+
+
+def _differing(where: str, facts: Sequence[dict[str, str]]) -> Iterator[Difference]:
+    for fact in _names(facts):
+        values = [known.get(fact, UNKNOWN) for known in facts]
+        if len(set(values)) > 1:
+            yield Difference(where=where, fact=fact, values=values)
+
+
+def _names(many: Sequence[dict]) -> list[str]:
+    return list(dict.fromkeys(name for one in many for name in one))
+
+
+def _flat(prefix: str, value: object) -> Iterator[tuple[str, str]]:
+    """Yield (name, text); what is the same for every CPU is told once."""
+    if isinstance(value, dict):
+        if (
+            value
+            and all(str(key).isdigit() for key in value)
+            and len({str(one) for one in value.values()}) == 1
+        ):
+            yield prefix, str(next(iter(value.values())))
+            return
+        for key, inner in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else str(key), inner)
+    elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        for key in _names(value):
+            yield f"{prefix}.{key}", " ".join(str(one.get(key, "-")) for one in value)
+    elif isinstance(value, list):
+        yield prefix, ", ".join(map(str, value))
+    elif value is not None:
+        yield prefix, str(value)

@@ -1,0 +1,1 @@
+"""What is wrong with anybody's published tables, told from the tables alone."""
