@@ -5,13 +5,26 @@ import re
 import msgspec
 import pytest
 from ironbench import bundle as bundles
-from ironbench.records import Results
-from ironbench.report import write_report
-from ironbench.report.plot import dot_plot
+from ironbench.records import Finding, Results
+from ironbench.report import HTML_ROWS, MARKDOWN_ROWS, render, write_report
+from ironbench.report.document import make_document
+from ironbench.report.terminal import ROWS as TERMINAL_ROWS
+from ironbench.report.terminal import render as render_terminal
 
-from .made import PACKED, VARIANTS, due, new_bundle, plan, seal_next
+from .made import (
+    PACKED,
+    VARIANTS,
+    background,
+    due,
+    experiment,
+    new_bundle,
+    plan,
+    replace,
+    seal_next,
+    study,
+)
 
-FILES = ("results.json", "report.md", "report.html")
+FILES = ("results.json", "report.md", "report.html", "runs.csv", "benchmarks.txt")
 
 
 def fill(bundle, tmp_path, **changes):
@@ -43,27 +56,34 @@ def test_html_stands_alone(reported):
     html = reported[1]["report.html"]
     assert "http:" not in html
     assert "https:" not in html
-    assert not re.search(r"<(script|link|img|iframe|object|embed)\b|@import|url\(|\bsrc=|\bhref=", html)
+    assert not re.search(
+        r"<(script|link|img|iframe|object|embed)\b|@import|url\(|\bsrc=|\bhref=\"(?!#)", html
+    )
+    ids = set(re.findall(r'\bid="([^"]+)"', html))
+    assert set(re.findall(r'\bhref="#([^"]+)"', html)) <= ids
+    assert len(ids) == len(re.findall(r'\bid="', html))
 
 
 def test_html_escapes_what_hosts_tell(reported):
     html = reported[1]["report.html"]
     assert "a &lt;b&gt; &amp; c|d" in html
     assert "<b>" not in html
-    assert "a <b> & c\\|d" in reported[1]["report.md"]
 
 
-def test_every_session_is_a_dot(reported):
-    html = reported[1]["report.html"]
-    assert html.count('<circle class="dot"') == 9
-    assert html.count('<circle class="left-out"') == 3
+def test_markdown_escapes_what_hosts_tell(reported):
+    results = msgspec.json.decode(reported[1]["results.json"], type=Results)
+    fault = Finding(kind="steal", detail="a|b\\c")
+    results = replace(
+        results, runs=[replace(results.runs[0], instrument_faults=[fault])], curves=[], within=[]
+    )
+    assert "| a\\|b\\\\c |" in render(make_document(results), "report.md.j2", MARKDOWN_ROWS)
 
 
 @pytest.mark.parametrize("name", ["report.md", "report.html", "terminal"])
 def test_what_every_report_says(reported, name):
     text = reported[1][name]
     for sentence in (
-        "No verdict yet: the protocol quick (3 blocks)",
+        "Too few runs for a verdict: the protocol quick has 3 blocks and 6 are needed",
         "3 of 12 sealed runs are left out of the figures, 1 of them for an instrument fault",
         "P99, ms",
         "n&lt;10: hidden" if name == "report.html" else "n<10: hidden",
@@ -125,13 +145,108 @@ def test_report_needs_the_bundle_alone(reported, tmp_path):
         moved.rename(bundle)
 
 
-def test_plot_stays_inside_its_frame(reported):
-    made = msgspec.json.decode(reported[1]["results.json"], type=Results)
-    same = [msgspec.structs.replace(run, app_cpu_ms=5.0) for run in made.runs]
-    for runs in (made.runs, same):
-        plot = dot_plot(VARIANTS, runs)
-        assert plot
-        assert len(plot.dots) == 12
-        assert all(plot.left <= dot.x <= plot.right and 0 < dot.y < plot.axis_y for dot in plot.dots)
-        assert (plot.ticks[0].x, plot.ticks[-1].x) == (plot.left, plot.right)
-    assert dot_plot(VARIANTS, []) is None
+# --- a whole plan ------------------------------------------------------------------------------
+
+
+def test_a_whole_plan_fits(full):
+    bundle, results, _, _ = full
+    assert len(results.runs) == 155
+    assert (bundle / "report.html").stat().st_size < 2_000_000
+    assert len((bundle / "report.md").read_text()) < 65_536
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html", "terminal"])
+def test_verdicts_come_first(full, name):
+    bundle, results, _, terminal = full
+    text = terminal if name == "terminal" else (bundle / name).read_text()
+    text = re.sub(r"</?strong>|\*\*", "", text)
+    counts = {word: sum(one.word == word for one in results.claims) for word in ("holds here", "undecided")}
+    assert min(counts.values()) > 0
+    places = [re.search(rf"\b{count} +\S {word}", text) for word, count in counts.items()]
+    assert all(place is not None and place.start() < text.index("Protocol") for place in places)
+    assert text.index("Protocol") < text.index("me-cpu") < text.rindex("signup: POST")
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_every_verdict_has_its_reason_and_effect(full, name):
+    bundle, results, _, _ = full
+    text = (bundle / name).read_text().replace("&#39;", "'")
+    for verdict in results.claims:
+        line = next(line for line in text.splitlines() if verdict.claim.says in line)
+        assert verdict.claim.id in line
+        assert f" {verdict.word}" in line
+        assert verdict.reason in line
+        if verdict.effect:
+            low, high = (100 * (end - 1) for end in (verdict.effect.low, verdict.effect.high))
+            assert f"({low:+.1f}..{high:+.1f})" in line
+
+
+def test_what_html_has_more_of(full):
+    html = (full[0] / "report.html").read_text()
+    for sentence in (
+        "Order of runs and drift",
+        "the hypervisor took 3.1 % of CPU 1 (limit 2.0 %)",
+        "2 requests had no answer after 10 s",
+        "As landed: the kernel deals",
+        "Made CPU at 3.5 GHz",
+        "ansible-playbook -i INVENTORY site.yml playbooks/bench.yml",
+        "packages.package-39",
+    ):
+        assert sentence in html, sentence
+        assert (sentence in (full[0] / "report.md").read_text()) == (
+            sentence.startswith(("the hyper", "2 requests", "ansible"))
+        )
+
+
+def test_strata_add_up_to_the_runs(full):
+    _, results, document, _ = full
+    (section,) = [one for one in document.sections if one.title.startswith("Placement")]
+    assert section.table
+    assert sum(int(row[4]) for row in section.table.rows) == sum(run.counted for run in results.runs)
+
+
+def test_long_tables_are_cut_and_say_so(full):
+    results = full[1]
+    many = [replace(results.runs[0], position=n, key=f"signup.{n}.baseline") for n in range(1, 2001)]
+    document = make_document(replace(results, runs=many, curves=[], within=[]))
+    html = render(document, "report.html.j2", HTML_ROWS)
+    assert f"The first {HTML_ROWS} of 2000 rows; all are in runs.csv." in html
+    assert len(html) < 2_000_000
+    text = render_terminal(document)
+    assert f"The first {TERMINAL_ROWS} of 2000 rows; all are in runs.csv." in text
+    assert len(text.splitlines()) < 500
+
+
+def test_without_claims_there_are_no_tallies(reported):
+    for name in ("report.md", "report.html", "terminal"):
+        assert "This bundle carries no claims" in reported[1][name]
+        assert "holds here" not in reported[1][name]
+
+
+def test_results_have_the_schema_that_is_printed(full, run):
+    jsonschema = pytest.importorskip("jsonschema")
+    code, out, _ = run("schema")
+    schema = msgspec.json.decode(out)
+    assert code == 0
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    results = msgspec.json.decode((full[0] / "results.json").read_bytes())
+    assert list(validator.iter_errors(results)) == []
+    for broken in (
+        results | {"blocks": "ten"},
+        results | {"surprise": 1},
+        {name: value for name, value in results.items() if name != "runs"},
+        results | {"claims": [results["claims"][0] | {"word": "maybe"}]},
+    ):
+        assert list(validator.iter_errors(broken))
+
+
+def test_a_background_is_named_wherever_its_requests_are_counted(tmp_path):
+    one = experiment(background=background())
+    bundle = fill(new_bundle(tmp_path, plan("short", of=study(experiments={"mixed": one}))), tmp_path)
+    terminal = write_report(bundle)[1]
+    for text in (terminal, (bundle / "report.md").read_text(), (bundle / "report.html").read_text()):
+        assert "POST /signup, 2 requests per second over 2 connections" in text
+        assert "mixed: CPU per request is over the requests of both loads." in text
+        assert "CPU per request of both loads: app" in text
+        assert "Mean latency, background" in text

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from ironbench import bundle as bundles
 from ironbench.files import encode_record, write_atomic
-from ironbench.ingest import merge_distributions, read_distribution
+from ironbench.ingest import merge_distributions, merge_quantiles, read_cores
+from ironbench.records import Finding
 from ironbench.report import terminal
 from ironbench.report.document import make_document
+from ironbench.report.exports import benchmarks_txt, runs_csv, runs_parquet
+from ironbench.report.model import first_rows
+from ironbench.report.svg import svg
 from ironbench.scorecard import make_results
+from ironbench.within import make_curves, make_strata, make_within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,35 +25,74 @@ if TYPE_CHECKING:
     from ironbench.records import Results
     from ironbench.report.document import Document
 
-__all__ = ["compute", "write_report"]
+__all__ = ["compute", "render", "write_report"]
+
+PARQUET = "runs.parquet"
+HTML_ROWS = 500
+"""Of a table: ten plans of 50 runs, and some MB of text beyond."""
+MARKDOWN_ROWS = 60
+"""A pull request's comment has at most 65,536 characters."""
 
 
 def compute(bundle: Path) -> Results:
-    """Compute the results of a bundle, finished or not."""
-    plan = bundles.read_plan(bundle)
-    runs = bundles.read_runs(bundle)
-    return make_results(
-        bundles.read_manifest(bundle),
-        plan,
-        runs,
-        {run.run.key: read_distribution(bundles.run_directory(bundle, run.run) / "raw") for run in runs},
-        bundles.read_environment(bundle),
+    """Compute the results of a bundle, finished or not; what is damaged in it is named and left out."""
+    contents = bundles.read_contents(bundle)
+    distributions, unread = bundles.read_distributions(bundle, contents.runs)
+    claims, published, unusable = bundles.read_claims(bundle)
+    results = make_results(
+        contents.manifest,
+        contents.plan,
+        [run for run in contents.runs if run.run.key in distributions],
+        distributions,
+        contents.environment,
         merge=merge_distributions,
         rendered_by=bundles.version(),
+        claims=claims,
+        published=published,
+    )
+    damaged = [
+        Finding(kind=damage.kind, detail=f"{damage.detail}.")
+        for damage in (*contents.damaged, *unread, *unusable)
+    ]
+    counting = {run.key for run in results.runs if run.counted}
+    counted = [run for run in contents.runs if run.run.key in counting]
+    return msgspec.structs.replace(
+        results,
+        damaged=damaged,
+        curves=make_curves(contents.plan, counted, distributions, merge_quantiles),
+        within=make_within(
+            contents.plan,
+            counted,
+            lambda run: read_cores(bundles.run_directory(bundle, run.run) / "raw"),
+        ),
+        strata=make_strata(contents.plan, counted),
     )
 
 
 def write_report(bundle: Path) -> tuple[Results, str]:
-    """Write results.json, report.md and report.html; return the results and the terminal's report."""
+    """Write results.json, the reports and the exports; return the results and the terminal's report."""
     results = compute(bundle)
     document = make_document(results)
-    write_atomic(bundle / "results.json", encode_record(results))
-    for name in ("report.md", "report.html"):
-        write_atomic(bundle / name, _render(document, f"{name}.j2").encode())
-    return results, terminal.render(document)
+    for name, content in {
+        "report.md": render(document, "report.md.j2", MARKDOWN_ROWS).encode(),
+        "report.html": render(document, "report.html.j2", HTML_ROWS).encode(),
+        "runs.csv": runs_csv(results).encode(),
+        "benchmarks.txt": benchmarks_txt(results).encode(),
+    }.items():
+        write_atomic(bundle / name, content)
+    text = terminal.render(document)
+    parquet = runs_parquet(results)
+    if parquet is None:
+        (bundle / PARQUET).unlink(missing_ok=True)
+        text += f"\nNo {PARQUET}: it needs pyarrow, which `pip install 'ironbench[parquet]'` brings.\n"
+    else:
+        write_atomic(bundle / PARQUET, parquet)
+    write_atomic(bundle / bundles.RESULTS, encode_record(results))  # last: it says that all of them are there
+    return results, text
 
 
-def _render(document: Document, template: str) -> str:
+def render(document: Document, template: str, row_limit: int) -> str:
+    """Render a document; tables get at most ``row_limit`` rows, and say where the rest is."""
     environment = Environment(
         loader=PackageLoader("ironbench.report"),
         autoescape=select_autoescape(("html.j2",)),
@@ -57,4 +102,5 @@ def _render(document: Document, template: str) -> str:
         undefined=StrictUndefined,
     )
     environment.filters["table_cell"] = lambda text: text.replace("\\", "\\\\").replace("|", "\\|")
+    environment.globals.update(first_rows=first_rows, svg=svg, row_limit=row_limit)
     return environment.get_template(template).render(document=document)

@@ -1,69 +1,58 @@
-"""What the report says, in which order: results in, sections of sentences and tables out.
+"""What the report says, in which order: results in, sections of sentences, tables and charts out.
 
-The terminal, Markdown and HTML reports render the same sections, so that they cannot disagree.
+The terminal, Markdown and HTML reports render the same sections, so that they cannot disagree; the first
+two leave some of them out, and all charts.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import field
-
 from ironbench.judge import packed_hosts
-from ironbench.records import Record
-from ironbench.report.plot import Plot, dot_plot
-from ironbench.scorecard import HIDDEN, MIN_ABOVE, percentile_shown
+from ironbench.metrics import MIN_ABOVE, percentile_shown
+from ironbench.report.dots import dot_chart
+from ironbench.report.drift import drift_chart, drift_table
+from ironbench.report.evidence import effects_section, noise_section, tallies, verdict_section
+from ironbench.report.model import Document, Section, Table
+from ironbench.report.published import published_sections
+from ironbench.report.seconds import second_charts
+from ironbench.report.tail import tail_chart
+from ironbench.report.words import number, sides
+from ironbench.scorecard import HIDDEN
+from ironbench.stats import MIN_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ironbench.records import Cell, Finding, Results, Row, RunFigures, Scorecard
-
-
-class Table(Record, frozen=True, kw_only=True):
-    """Text cells; all columns after the first ``words`` ones hold figures."""
-
-    header: list[str]
-    rows: list[list[str]]
-    words: int = 1
-
-
-class Section(Record, frozen=True, kw_only=True):
-    title: str
-    paragraphs: list[str] = field(default_factory=list)
-    table: Table | None = None
-    notes: list[str] = field(default_factory=list)
-    """Below the table."""
-    commands: list[str] = field(default_factory=list)
-    plot: Plot | None = None
-    appendix: bool = False
-    """True: left out of the terminal's report."""
-
-
-class Document(Record, frozen=True, kw_only=True):
-    title: str
-    facts: dict[str, str]
-    flags: list[str]
-    """What a reader must know before any figure."""
-    sections: list[Section]
+    from ironbench.report.model import Chart
 
 
 def make_document(results: Results) -> Document:
     """Put the results into words and tables."""
     return Document(
         title=f"{results.manifest.study}, protocol {results.manifest.protocol}",
+        tallies=tallies(results),
         facts=_facts(results),
         flags=list(_flags(results)),
         sections=[
+            verdict_section(results),
+            effects_section(results),
             *(_scorecard(card, results) for card in results.scorecards),
+            noise_section(results),
+            _placement(results),
+            *_damaged(results),
             _instrument_faults(results),
             _outcomes(results),
+            _drift(results),
             _run_order(results),
             _layout(results),
             _cpu_check(results),
+            *published_sections(results),
             *_environment(results),
             _reproduce(results),
         ],
+        closing="Runs in their order, charts and environment: report.html of the bundle.",
     )
 
 
@@ -72,6 +61,8 @@ def _facts(results: Results) -> dict[str, str]:
     git = "not from a git working tree"
     if manifest.git is not None:
         git = manifest.git.commit + (", with uncommitted changes" if manifest.git.dirty else ", clean")
+    share = results.window_share
+    pace = {} if share is None else {"Pace": f"{100 * share:.0f} % of the wall time was inside load windows"}
     return {
         "Bundle": manifest.id,
         "Created": manifest.created,
@@ -80,6 +71,7 @@ def _facts(results: Results) -> dict[str, str]:
         "Protocol": f"{manifest.protocol}: {results.blocks} blocks, {results.warmup_s:g} s warm-up, "
         f"{results.window_s:g} s window",
         "Seed": "none: imported" if manifest.imported else str(results.seed),
+        **pace,
         "ironbench": f"{'imported' if manifest.imported else 'measured'} by {manifest.ironbench_version}, "
         f"rendered by {results.rendered_by}",
     }
@@ -92,6 +84,11 @@ def _flags(results: Results) -> Iterator[str]:
             f"Imported: not observed by ironbench. Logs of {imported.source} ({imported.revision}; "
             f"{imported.licence}). CPU-ms per request and instrument faults cannot be known from them."
         )
+    if results.damaged:
+        yield (
+            f"Damaged: {len(results.damaged)} of the bundle's files are not as they were written, and what they "
+            "belong to is left out of the figures; they are named below."
+        )
     if results.sealed < results.total:
         yield f"Unfinished: {results.sealed} of {results.total} runs are sealed."
     packed = packed_hosts(results.layout)
@@ -100,10 +97,11 @@ def _flags(results: Results) -> Iterator[str]:
             f"Packed layout: no verdict on latency. On {', '.join(packed)} services share CPUs, so latency "
             "there includes waiting for each other and for the load generator."
         )
-    if not results.verdicts:
+    if results.blocks < MIN_BLOCKS:
+        blocks = "1 block" if results.blocks == 1 else f"{results.blocks} blocks"
         yield (
-            f"No verdict yet: the protocol {results.manifest.protocol} ({results.blocks} blocks) gives "
-            "figures, and whether a difference is more than chance is not decided here."
+            f"Too few runs for a verdict: the protocol {results.manifest.protocol} has {blocks} and {MIN_BLOCKS} "
+            "are needed. Whether a difference is more than chance is not decided here."
         )
     left_out = [run for run in results.runs if not run.counted]
     if left_out:
@@ -140,6 +138,11 @@ def _scorecard(card: Scorecard, results: Results) -> Section:
         f"Latency from the intended send time, {unit} merged by count: {counts}.",
         f"CPU and rate: median over the {unit}, with their range. The sum is that of each session.",
     ]
+    if card.background:
+        notes.append(
+            f"Background in the same window: {card.background}. Its rows are medians over the {unit}, and CPU per "
+            "request is over the requests of both loads."
+        )
     if any(cell.low is not None and cell.low < 0 for row in card.rows for cell in row.cells.values()):
         notes.append("Around zero, also below it: no more work than in the quiet time before the window.")
     if any(cell.note == HIDDEN for row in card.rows for cell in row.cells.values()):
@@ -148,13 +151,23 @@ def _scorecard(card: Scorecard, results: Results) -> Section:
         notes.append("A request that ended in an error has no latency; one with an unexpected status has.")
     if results.manifest.imported is not None and several:
         notes.append("Percentiles of merged runs are exact to one step of the spectra that wrk2 printed.")
-    mine = [run for run in results.runs if run.experiment == card.experiment]
     return Section(
         title=f"{card.experiment}: {card.title}",
         table=Table(header=header, rows=rows),
         notes=notes,
-        plot=dot_plot(card.variants, mine),
+        charts=list(_charts(card.experiment, results)),
     )
+
+
+def _charts(experiment: str, results: Results) -> Iterator[Chart]:
+    runs = [run for run in results.runs if run.experiment == experiment]
+    there = sides(results, experiment)
+    curves = [curve for curve in results.curves if curve.experiment == experiment]
+    for chart in (dot_chart(experiment, there, runs), tail_chart(experiment, there, curves)):
+        if chart is not None:
+            yield chart
+    within = [one for one in results.within if one.experiment == experiment]
+    yield from second_charts(experiment, there, within)
 
 
 def _runs_and_sessions(card: Scorecard, variant: str) -> str:
@@ -183,15 +196,66 @@ def _delta(row: Row) -> str:
     return absolute if row.delta.relative is None else f"{row.delta.relative:+.1f} % ({absolute})"
 
 
-def number(value: float, *, sign: bool = False) -> str:
-    """Write a figure with about four digits; whole counts stay whole."""
-    if isinstance(value, int):
-        return f"{value:+d}" if sign else str(value)
-    digits = 1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 3
-    return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
-
-
 # --- ledgers and runs --------------------------------------------------------------------------
+
+
+def _placement(results: Results) -> Section:
+    title = "Placement of connections on the app's workers"
+    if not results.strata:
+        return Section(
+            title=title,
+            paragraphs=[
+                "Not known: wrk2 does not tell its connections, and of others the app's host told nothing."
+            ],
+            terminal=False,
+            markdown=False,
+        )
+    rows = [
+        [
+            one.experiment,
+            one.side,
+            one.declared.replace("_", " "),
+            one.placement,
+            str(one.runs),
+            str(one.requests),
+            number(one.mean_ms),
+            "-" if one.app_cpu_ms is None else number(one.app_cpu_ms),
+        ]
+        for one in results.strata
+    ]
+    header = ["Experiment", "Side", "Placement", "Connections by worker", "Runs", "Requests", "Mean, ms"]
+    notes = [
+        "Mean latency is over all requests of the runs that lay alike, the most connections first; CPU their median."
+    ]
+    if any(one.declared == "as_landed" for one in results.strata):
+        notes.append(
+            "As landed: the kernel deals the connections to workers by chance. Compare the latency of two sides "
+            "only where their connections lay alike."
+        )
+    return Section(
+        title=title,
+        table=Table(header=[*header, "App, CPU-ms"], rows=rows, words=4),
+        notes=notes,
+        terminal=False,
+        markdown=False,
+    )
+
+
+def _damaged(results: Results) -> Iterator[Section]:
+    if results.damaged:
+        mend = (
+            "The plan cannot go on with them: move the run's directory out of the bundle, and the run is measured "
+            "again."
+        )
+        yield Section(
+            title="Damaged files",
+            paragraphs=["Import the logs again." if results.manifest.imported else mend],
+            table=Table(
+                header=["Kind", "What"],
+                rows=[[damage.kind, damage.detail] for damage in results.damaged],
+                words=2,
+            ),
+        )
 
 
 def _instrument_faults(results: Results) -> Section:
@@ -205,7 +269,7 @@ def _instrument_faults(results: Results) -> Section:
         paragraphs=["They say that the bench failed, not the service: the runs below do not count."]
         if rows
         else ["None."],
-        table=Table(header=["Run", "Host", "Kind", "What"], rows=rows, words=4) if rows else None,
+        table=_ledger_table(rows),
     )
 
 
@@ -214,12 +278,30 @@ def _outcomes(results: Results) -> Section:
     return Section(
         title="Outcomes",
         paragraphs=["They are results of the service under load; the runs count."] if rows else ["None."],
-        table=Table(header=["Run", "Host", "Kind", "What"], rows=rows, words=4) if rows else None,
+        table=_ledger_table(rows),
     )
+
+
+def _ledger_table(rows: list[list[str]]) -> Table | None:
+    return Table(header=["Run", "Host", "Kind", "What"], rows=rows, words=4) if rows else None
 
 
 def _ledger(entries: Iterable[tuple[str, Finding]]) -> list[list[str]]:
     return [[key, finding.host or "-", finding.kind, finding.detail] for key, finding in entries]
+
+
+def _drift(results: Results) -> Section:
+    experiments = {card.experiment: sides(results, card.experiment) for card in results.scorecards}
+    chart = drift_chart(experiments, results.runs)
+    return Section(
+        title="Order of runs and drift",
+        paragraphs=[] if chart else ["No run is sealed yet."],
+        table=drift_table(experiments, results.runs),
+        notes=["Medians of the first and of the last third of a side's counted runs."] if chart else [],
+        charts=[chart] if chart else [],
+        terminal=False,
+        markdown=False,
+    )
 
 
 def _run_order(results: Results) -> Section:
@@ -251,15 +333,16 @@ def _run_order(results: Results) -> Section:
     return Section(
         title="Runs in the order of measurement",
         paragraphs=[] if rows else ["No run is sealed yet."],
-        table=Table(header=header, rows=rows, words=6) if rows else None,
+        table=Table(header=header, rows=rows, words=6, rest="runs.csv") if rows else None,
         notes=notes if rows else [],
+        markdown=False,
     )
 
 
 def _variant(run: RunFigures) -> str:
     told = [f"run {run.number}" if run.number else "sar run"] if run.number != 1 else []
     told += [f"repetition {run.attempt - 1}"] if run.attempt > 1 else []
-    return f"{run.variant} ({', '.join(told)})" if told else run.variant
+    return f"{run.side} ({', '.join(told)})" if told else run.side
 
 
 # --- how it was measured -----------------------------------------------------------------------
@@ -283,13 +366,14 @@ def _layout(results: Results) -> Section:
         title="Core layout",
         paragraphs=[flag for flag in _flags(results) if flag.startswith("Packed")],
         table=Table(header=header, rows=rows, words=7) if rows else None,
+        markdown=False,
     )
 
 
 def _cpu_check(results: Results) -> Section:
     title = "Two instruments on CPU time: cgroup counters against sar"
     if not results.cpu_check:
-        return Section(title=title, paragraphs=["No counted run has both."])
+        return Section(title=title, paragraphs=["No counted run has both."], markdown=False)
     rows = []
     for check in results.cpu_check:
         differences = [f"{100 * d:+.1f} %" for d in (check.median, check.low, check.high)]
@@ -303,6 +387,7 @@ def _cpu_check(results: Results) -> Section:
             "Negative: sar saw work on these CPUs that belongs to no service of the bench.",
             "Sampling: the standard error of one run's difference that sar's sampling alone explains.",
         ],
+        markdown=False,
     )
 
 
@@ -312,7 +397,8 @@ def _environment(results: Results) -> Iterator[Section]:
         yield Section(
             title=f"Environment of {host}",
             table=Table(header=["What", "Value"], rows=rows, words=2),
-            appendix=True,
+            terminal=False,
+            markdown=False,
         )
 
 
@@ -338,6 +424,8 @@ def _reproduce(results: Results) -> Section:
         )
     return Section(
         title="How to reproduce it",
-        paragraphs=["The same order with the same seed; the bench playbook goes on with this bundle's plan."],
+        paragraphs=[
+            "The same runs in the same order, with the same seed. INVENTORY: the directory that describes the hosts."
+        ],
         commands=results.reproduce,
     )

@@ -4,37 +4,55 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ironbench.report.model import first_rows
+
 if TYPE_CHECKING:
-    from ironbench.report.document import Document, Table
+    from collections.abc import Iterator
+
+    from ironbench.report.model import Document, Section, Table
+
+ROWS = 60
+"""Of a table: a terminal's reader wants the top of the report within reach."""
 
 
 def render(document: Document) -> str:
-    """Lay out everything but the appendices."""
+    """Lay out the sections that are for a terminal."""
     width = max(map(len, document.facts))
     lines = [document.title, "=" * len(document.title), ""]
+    if document.tallies:
+        lines += [*(f"{count:4}  {what}" for what, count in document.tallies.items()), ""]
     lines += [f"{name:<{width}}  {value}" for name, value in document.facts.items()]
     for flag in document.flags:
         lines += ["", f"! {flag}"]
     for section in document.sections:
-        if section.appendix:
-            continue
-        lines += ["", section.title, "-" * len(section.title)]
-        lines += section.paragraphs
-        if section.table:
-            lines += _table(section.table)
-        lines += [f"  {note}" for note in section.notes]
-        lines += [f"  {command}" for command in section.commands]
+        if section.terminal:
+            lines += _section(section)
     return "\n".join(lines) + "\n"
 
 
-def _table(table: Table) -> list[str]:
-    rows = [table.header, *table.rows]
+def _section(section: Section) -> Iterator[str]:
+    yield from ("", section.title, "-" * len(section.title))
+    yield from section.paragraphs
+    if section.table:
+        yield from _table(section.table)
+    yield from (f"  {note}" for note in section.notes)
+    yield from (f"  {command}" for command in section.commands)
+
+
+def _table(table: Table) -> Iterator[str]:
+    shown, rest = first_rows(table, ROWS)
+    kept = [column for column in range(len(table.header)) if column not in table.prose]
+    rows = [[row[column] for column in kept] for row in (table.header, *shown)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if index < table.words else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column < table.words else cell.rjust(width)
+            for column, cell, width in zip(kept, row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    yield lines[0]
+    yield "  ".join("-" * width for width in widths)
+    yield from lines[1:]
+    if rest:
+        yield f"  {rest}"

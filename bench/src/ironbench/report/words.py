@@ -1,0 +1,77 @@
+"""How figures are written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ironbench.metrics import METRICS
+from ironbench.records import side_name
+
+if TYPE_CHECKING:
+    from ironbench.records import Comparison, Effect, Results
+
+CALLS = {
+    "lower": "lower",
+    "higher": "higher",
+    "equivalent": "equivalent",
+    "undecided": "undecided",
+    "too few runs": "too few runs for a verdict",
+}
+PACKED = "packed layout: no verdict"
+
+
+def number(value: float, *, sign: bool = False) -> str:
+    """Write a figure with about four digits; whole counts stay whole."""
+    if isinstance(value, int):
+        return f"{value:+d}" if sign else str(value)
+    digits = 1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 3
+    return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+
+
+def metric_title(name: str, *, unit: bool = True) -> str:
+    """Write a metric's name out; one that this ironbench does not know keeps its own."""
+    metric = METRICS.get(name)
+    if metric is None:
+        return name
+    return f"{metric.title}, {metric.unit}" if unit and metric.unit != "count" else metric.title
+
+
+def change(factor: float) -> str:
+    """Write a factor as a change in per cent of the other side."""
+    return f"{100 * (factor - 1):+.1f} %"
+
+
+def effect_text(effect: Effect) -> str:
+    """Write an effect with its interval, if it has one, as ``-22.1 % (-25.0..-19.2)``."""
+    if effect.value is None:
+        return "no block has both"
+    text = change(effect.value)
+    if effect.low is not None and effect.high is not None:
+        text += f" ({100 * (effect.low - 1):+.1f}..{100 * (effect.high - 1):+.1f})"
+    return text
+
+
+def call_text(effect: Effect) -> str:
+    """Write what an effect shows."""
+    metric = METRICS.get(effect.comparison.metric)
+    if effect.packed and metric is not None and (metric.latency or metric.whole_cpus):
+        return PACKED
+    return CALLS[effect.call]
+
+
+def sides_text(comparison: Comparison) -> str:
+    """Name the two sides of a comparison."""
+    return f"{comparison.variant} against {comparison.against}"
+
+
+def margin_text(margin: float) -> str:
+    """Write a margin as a part of the other side."""
+    return f"{100 * margin:.1f} %"
+
+
+def sides(results: Results, experiment: str) -> list[str]:
+    """Return the sides of an experiment that have a sealed run, each variant followed by its second session."""
+    (card,) = [card for card in results.scorecards if card.experiment == experiment]
+    there = {run.side for run in results.runs if run.experiment == experiment}
+    both = [side_name(variant, again=again) for variant in card.variants for again in (False, True)]
+    return [side for side in both if side in there]
