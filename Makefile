@@ -14,8 +14,19 @@ INVENTORY ?= inventory/sandbox
 # The engine's socket belongs to root; on one's own account everything of the sandbox goes through sudo.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env env "PATH=$$PATH")
 SCENARIO ?=
+STUDY ?= studies/iron_track
+PROTOCOL ?= quick
+EXPERIMENTS ?=
+VARIANTS ?=
+SEED ?=
 SECTIONS ?=
 BLOCKS ?= 10
+comma := ,
+empty :=
+# What Make has as words, JSON has as a list.
+json_list = [$(subst $(empty) $(empty),$(comma),$(foreach word,$(1),"$(word)"))]
+BENCH_VARIABLES = {"bench_study": "$(abspath $(STUDY))", "bench_protocol": "$(PROTOCOL)", \
+  "bench_experiments": $(call json_list,$(EXPERIMENTS)), "bench_variants": $(call json_list,$(VARIANTS))$(if $(SEED),$(comma) "bench_seed": $(SEED))}
 
 .PHONY: help
 help: ## Show this
@@ -38,13 +49,23 @@ sandbox: venv root ## Make the throwaway host
 	@$(AS_ROOT) ansible-playbook -i inventory/sandbox playbooks/sandbox.yml
 
 .PHONY: bench
-bench: sandbox ## Everything: throwaway host, site.yml, a quick plan, the scorecard; again: goes on where it stopped
-	@$(AS_ROOT) ansible-playbook -i inventory/sandbox site.yml playbooks/bench.yml
+bench: sandbox ## Everything: throwaway host, site.yml, a quick plan, its report (PROTOCOL=rigorous EXPERIMENTS="me signin" VARIANTS= SEED= STUDY=); again: goes on where it stopped
+	@$(AS_ROOT) ansible-playbook -i inventory/sandbox site.yml playbooks/bench.yml -e '$(BENCH_VARIABLES)'
 	@$(if $(AS_ROOT),sudo chown -R "$$(id -u):$$(id -g)" results)
 	@ironbench report "$$(ls -td results/*/ | head -n 1)"
 
+.PHONY: plan
+plan: venv ## What such a plan would do, and which effects it could see; measures nothing
+	@ironbench plan --show --study $(STUDY) --protocol $(PROTOCOL) --results results \
+	  $(foreach name,$(EXPERIMENTS),--experiment $(name)) $(foreach name,$(VARIANTS),--variant $(name)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: kill-test
+kill-test: sandbox ## A plan on the throwaway host, its playbook killed at 20 random moments, in 10 min
+	@$(AS_ROOT) ansible-playbook -i inventory/sandbox site.yml
+	@$(AS_ROOT) python tools/kill_test.py
+
 .PHONY: benchmark-app
-benchmark-app: $(if $(filter inventory/sandbox,$(INVENTORY)),sandbox,venv) ## What each lever costs, in 25 min (SECTIONS="me ladder", BLOCKS=10, INVENTORY=...); empties the database
+benchmark-app: $(if $(filter inventory/sandbox,$(INVENTORY)),sandbox,venv) ## What each lever costs, in 30 min (SECTIONS="me ladder", BLOCKS=10, INVENTORY=...); empties the database
 	@$(if $(filter inventory/sandbox,$(INVENTORY)),$(AS_ROOT)) ansible-playbook -i $(INVENTORY) site.yml playbooks/benchmark_app.yml \
 	  -e benchmark_app_sections="'$(SECTIONS)'" -e benchmark_app_blocks=$(BLOCKS)
 	@$(if $(AS_ROOT),$(if $(filter inventory/sandbox,$(INVENTORY)),sudo chown -R "$$(id -u):$$(id -g)" results))
@@ -67,7 +88,8 @@ lint: venv ## ansible-lint, yamllint, ruff, pyright
 	ansible-lint --offline --strict
 
 .PHONY: unit
-unit: venv ## Tests that need no host
+unit: venv ## Tests that need no host; root gets Chromium for those of report.html
+	@tools/chromium.sh
 	pytest --junitxml=.cache/junit/unit.xml
 
 .PHONY: fuzz
@@ -77,6 +99,14 @@ fuzz: venv ## The parsers of published logs against 20,000 mutated ones
 .PHONY: benchmark-load
 benchmark-load: venv ## The load generator beside k6 and h2load (SECTIONS="peers rate phase memory selftest", DURATION=10)
 	@python bench/benchmarks/load.py --seconds $(or $(DURATION),10) $(SECTIONS)
+
+.PHONY: benchmark-statistics
+benchmark-statistics: venv ## Coverage, false verdicts and power in simulated worlds, in 4 min (BLOCKS="6 10 20")
+	@python bench/benchmarks/simulations.py $(if $(filter command line,$(origin BLOCKS)),--blocks $(BLOCKS))
+
+.PHONY: benchmark-report
+benchmark-report: venv ## Time and memory of a report on 100, 1,000 and 10,000 runs
+	@python bench/benchmarks/report.py
 
 .PHONY: molecule
 molecule: venv root ## Roles, app and plans on throwaway hosts (SCENARIO=name for one)

@@ -4,7 +4,9 @@ The window starts at START; a run lasts from START - 20 s to START + 12 s.
 """
 
 import gzip
+import io
 import json
+import tarfile
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -16,6 +18,8 @@ from ironbench.plan import make_plan, make_session, next_run
 from ironbench.records import (
     SCHEMA,
     Affinity,
+    Background,
+    Collected,
     CoreLayout,
     CoreUse,
     CpuCheck,
@@ -69,6 +73,14 @@ def experiment(rate=3.0, **changes):
     return replace(made, **changes)
 
 
+def background(rate=2.0):
+    """Make a background of signups."""
+    request = RequestTemplate(
+        method="POST", path="/signup", json={"email": "{unique}"}, expect=Expectation(status=201)
+    )
+    return Background(request=request, load=Load(rate=rate, connections=2, threads=2, arrivals="even"))
+
+
 def study(**changes):
     made = Study(
         schema=SCHEMA,
@@ -76,8 +88,8 @@ def study(**changes):
         title="Made",
         source="a test",
         protocols={
-            "quick": Protocol(blocks=3, warmup_s=2, window_s=WINDOW_S, verdicts=False),
-            "short": Protocol(blocks=1, warmup_s=2, window_s=WINDOW_S, verdicts=False),
+            "quick": Protocol(blocks=3, warmup_s=2, window_s=WINDOW_S),
+            "short": Protocol(blocks=1, warmup_s=2, window_s=WINDOW_S),
         },
         experiments={"signin": experiment(), "me": experiment(rate=60.0, title="GET /me")},
     )
@@ -221,6 +233,8 @@ def write_raw(
     app_share=0.3,
     durations_ns=None,
     load=None,
+    background_load=None,
+    background_durations_ns=None,
     before=None,
     after=None,
     foreign=0.0,
@@ -228,32 +242,41 @@ def write_raw(
 ):
     """Write what one host leaves behind; the app uses ``app_share`` of each of its CPUs."""
     directory = raw / "box"
-    (directory / "load").mkdir(parents=True)
     rate = session.experiment.load.rate
     durations_ns = latencies(count=round(rate * WINDOW_S)) if durations_ns is None else durations_ns
-    load = load or load_result(durations_ns, rate=rate)
+    _write_load(directory / "load", load or load_result(durations_ns, rate=rate), durations_ns)
+    if beside := session.experiment.background:
+        durations_ns = background_durations_ns
+        if durations_ns is None:
+            durations_ns = latencies(200.0, round(beside.load.rate * WINDOW_S))
+        result = background_load or load_result(durations_ns, statuses={"201": len(durations_ns)})
+        _write_load(directory / "load/background", result, durations_ns)
     here = host(layout)
     for name, record in {
         "session.json": session,
         "host.json": here,
         "before.json": before or snapshot(-20),
         "after.json": after or snapshot(10),
-        "load/load.json": load,
-        "load/histograms.json": _histograms(durations_ns),
     }.items():
         (directory / name).write_bytes(msgspec.json.encode(record))
-    (directory / "load/latency.hgrm").write_text(histogram.hgrm(histogram.of_durations(durations_ns)))
-    step = WINDOW_S * S // max(1, len(durations_ns))
-    rows = ["connection,intended_ns,sent_ns,done_ns,outcome"]
-    for i, duration in enumerate(durations_ns):
-        due = START + i * step
-        rows.append(f"{i % 4},{due},{due},{due + duration},204")
-    (directory / "load/requests.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode() + b"\n"))
     (directory / "cgroup.jsonl").write_text(_cgroup(app_share, foreign))
     (directory / "sar.json").write_text(_sar(app_share, foreign, steal))
     (directory / "sar.txt").write_text("sar\n")
     (directory / "journal.txt").write_text("")
     return raw
+
+
+def _write_load(directory, result, durations_ns):
+    directory.mkdir(parents=True)
+    (directory / "load.json").write_bytes(msgspec.json.encode(result))
+    (directory / "histograms.json").write_bytes(msgspec.json.encode(_histograms(durations_ns)))
+    (directory / "latency.hgrm").write_text(histogram.hgrm(histogram.of_durations(durations_ns)))
+    step = WINDOW_S * S // max(1, len(durations_ns))
+    rows = ["connection,intended_ns,sent_ns,done_ns,outcome"]
+    for i, duration in enumerate(durations_ns):
+        due = START + i * step
+        rows.append(f"{i % 4},{due},{due},{due + duration},204")
+    (directory / "requests.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode() + b"\n"))
 
 
 def _histograms(durations_ns):
@@ -315,9 +338,32 @@ def _sar(app_share, foreign, steal):
                     "interval": 1,
                 },
                 "cpu-load": cpus,
+                "process-and-context-switch": {"proc": 0.0, "cswch": 500.0 + 1500.0 * loaded},
+                "queue": {"runq-sz": 1 + 4 * loaded, "plist-sz": 200},
             }
         )
     return json.dumps({"sysstat": {"hosts": [{"nodename": "box", "statistics": statistics}]}})
+
+
+def handed_in(raw, *, started_ns=START - 25 * S):
+    """Make what the hosts of a raw directory hand in for sealing: a line each."""
+    lines = []
+    for directory in sorted(path for path in raw.iterdir() if path.is_dir()):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            for path in sorted(directory.iterdir()):
+                archive.add(path, arcname=path.name)
+        key = msgspec.json.decode((directory / "session.json").read_bytes())["run"]["experiment"]
+        collected = Collected(
+            schema=SCHEMA,
+            host=directory.name,
+            key=key,
+            generator_exit=0,
+            started_ns=started_ns,
+            archive=packed.getvalue(),
+        )
+        lines.append(msgspec.json.encode(collected))
+    return b"\n".join(lines)
 
 
 # --- bundles -----------------------------------------------------------------------------------

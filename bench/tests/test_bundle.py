@@ -11,10 +11,31 @@ import msgspec
 import pytest
 from ironbench import bundle as bundles
 from ironbench.errors import IronbenchError
+from ironbench.files import read_record
+from ironbench.ingest import merge_distributions, read_collected, read_distribution
+from ironbench.load.histogram import Histograms, merge
 from ironbench.plan import make_session, pending
 from ironbench.records import Gate, Run
+from ironbench.report import write_report
 
-from .made import VARIANTS, due, load_result, new_bundle, plan, replace, seal_next, snapshot, study, write_raw
+from .made import (
+    VARIANTS,
+    WINDOW_S,
+    background,
+    due,
+    experiment,
+    handed_in,
+    load_result,
+    new_bundle,
+    plan,
+    replace,
+    seal_next,
+    snapshot,
+    study,
+    write_raw,
+)
+
+LOADS = ("load", "load/background")
 
 
 @pytest.fixture
@@ -86,6 +107,12 @@ def test_seal_writes_the_run_with_its_raw_outputs(bundle, tmp_path):
     app = next(cpu for cpu in run.cpu if cpu.service == "app")
     assert app.net_ms == pytest.approx(2 * 0.3 * 8_200, rel=0.02)
     assert all(abs(check.difference) < 0.05 for check in run.cpu_check)
+    (system,) = run.system
+    assert (system.host, system.samples) == ("box", WINDOW_S)
+    assert system.runq_sz
+    assert (system.runq_sz.max, system.runq_sz.mean) == (5, 5)
+    assert system.cswch_per_s
+    assert system.cswch_per_s.mean == 2000 > system.cswch_per_s.mean_whole_record
 
 
 def test_start_is_the_first_snapshot_unless_given(bundle, tmp_path):
@@ -132,15 +159,39 @@ def test_session_of_another_plan_is_refused(bundle, tmp_path):
 
 def test_kill_before_the_rename_leaves_no_run(bundle, tmp_path):
     first = due(bundle)
-    left = bundles.run_directory(bundle, first).parent / f".sealing-{first.variant}"
-    elsewhere = bundle / "runs" / "me" / "03" / ".sealing-final"
+    left = bundle / ".sealing"
     raw_of(bundle, left / "raw", first)
     (left / "run.json").write_text('{"schema": 1}')  # half of its fields, as a kill might leave it
-    elsewhere.mkdir(parents=True)
     assert bundles.read_runs(bundle) == []
     assert due(bundle) == first
     assert seal_next(bundle, tmp_path).run == first
-    assert not list(bundle.glob("runs/*/*/.*"))
+    assert not list(bundle.rglob(".*"))
+
+
+def test_what_hosts_hand_in_is_sealed_as_from_a_directory(tmp_path):
+    bundle, other = (new_bundle(tmp_path / name) for name in ("one", "other"))
+    raw = raw_of(bundle, tmp_path / "raw", due(bundle))
+    handed = bundles.seal_collected(bundle, read_collected(handed_in(raw, started_ns=7)))
+    copied = bundles.seal(other, raw, started_ns=7)
+    assert replace(handed, sealed_ns=0) == replace(copied, sealed_ns=0)
+    assert handed.files == copied.files
+    assert len(handed.files) > 5
+    assert bundles.read_runs(bundle) == [handed]
+
+
+def test_what_cannot_be_sealed_leaves_nothing(bundle, tmp_path):
+    wrong = read_collected(handed_in(raw_of(bundle, tmp_path / "raw", plan().runs[3])))
+    cut = [replace(one, archive=one.archive[:900]) for one in wrong]
+    for collected, reason in ((wrong, "the pending run is"), (cut, "what box handed in cannot be unpacked")):
+        with pytest.raises(IronbenchError, match=reason):
+            bundles.seal_collected(bundle, collected)
+        assert not list(bundle.rglob(".*"))
+        assert bundles.read_runs(bundle) == []
+    with pytest.raises(IronbenchError, match="cannot be a name"):
+        bundles.seal_collected(bundle, [replace(one, host="../box") for one in wrong])
+    for text, reason in ((b"\n", "stdin is empty"), (b"{}", "line 1 is not a Collected record")):
+        with pytest.raises(IronbenchError, match=reason):
+            read_collected(text)
 
 
 def waits_for_lock(bundle):
@@ -220,6 +271,65 @@ def test_failed_gate_with_an_instrument_fault_is_sealed_as_invalid(bundle, tmp_p
     assert [outcome.kind for outcome in run.outcomes] == ["gate"]
 
 
+# --- with a background -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Make a bundle of one experiment with a background."""
+    one = experiment(rate=60.0, background=background())
+    return new_bundle(tmp_path, plan("short", of=study(experiments={"mixed": one})))
+
+
+def test_a_background_is_sealed_with_its_run(mixed, tmp_path):
+    planned = due(mixed)
+    run = seal_next(mixed, tmp_path)
+    assert run.background
+    assert (run.load.completed, run.background.completed) == (480, 16)
+    assert run.load.latency.mean == pytest.approx(60, rel=0.01)
+    assert run.background.latency.mean == pytest.approx(200, rel=0.01)
+    assert (run.instrument_faults, run.outcomes) == ([], [])
+    assert bundles.read_runs(mixed) == [run]
+    assert bundles.read_plan(mixed).experiments["mixed"].background == background()
+    app = next(cpu for cpu in run.cpu if cpu.service == "app")
+    assert app.per_request_ms == pytest.approx(app.net_ms / (480 + 16))
+    raw = bundles.run_directory(mixed, planned) / "raw"
+    own, beside = (read_record(raw / "box" / name / "histograms.json", Histograms) for name in LOADS)
+    assert merge_distributions([read_distribution(raw)]) == merge([own.latency]) == run.load.latency
+    assert merge([beside.latency]) == run.background.latency
+
+
+def test_a_background_that_is_missing_is_refused(mixed, tmp_path):
+    raw = raw_of(mixed, tmp_path / "raw", due(mixed))
+    (raw / "box/load/background/load.json").unlink()
+    with pytest.raises(IronbenchError, match=r"cannot read .*load/background/load\.json"):
+        bundles.seal(mixed, raw, started_ns=None)
+    assert bundles.read_runs(mixed) == []
+
+
+def test_a_background_whose_gate_failed_is_not_sealed(mixed, tmp_path):
+    empty = replace(failed_gate(), gate=load_result().gate)
+    raw = raw_of(
+        mixed,
+        tmp_path / "raw",
+        due(mixed),
+        load=empty,
+        durations_ns=[],
+        background_load=failed_gate(),
+        background_durations_ns=[],
+    )
+    with pytest.raises(
+        bundles.GateFailedError, match=r"/signup does not answer .* \(.* is 500, not 204\)\.$"
+    ):
+        bundles.seal(mixed, raw, started_ns=None)
+
+
+def test_drift_of_a_background_is_found_in_the_raw_outputs(mixed, tmp_path):
+    growing = [int(1e6 * 20 * (i + 1)) for i in range(16)]
+    (drift,) = seal_next(mixed, tmp_path, background_durations_ns=growing).outcomes
+    assert (drift.kind, drift.detail[:17]) == ("drift", "in the background")
+
+
 def test_raw_outputs_that_are_not_one_run(bundle, tmp_path):
     with pytest.raises(IronbenchError, match="needs one directory a host"):
         bundles.seal(bundle, tmp_path / "nothing", started_ns=None)
@@ -273,7 +383,10 @@ def test_resume_goes_past_a_finished_bundle(tmp_path):
     bundle = new_bundle(tmp_path, made)
     while due(bundle):
         assert bundles.find_unfinished(tmp_path / "results", made, seed=None, retries=None) == bundle
+        write_report(bundle)
         seal_next(bundle, tmp_path)
+    assert bundles.find_unfinished(tmp_path / "results", made, seed=None, retries=None) == bundle, "no report"
+    write_report(bundle)
     assert bundles.find_unfinished(tmp_path / "results", made, seed=None, retries=None) is None
 
 

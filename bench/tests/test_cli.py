@@ -4,8 +4,7 @@ import json
 import re
 import subprocess
 import sys
-import tarfile
-from pathlib import Path
+import time
 
 import msgspec
 import pytest
@@ -14,16 +13,7 @@ from ironbench.cli import main
 from ironbench.plan import make_session
 from ironbench.records import Gate
 
-from .made import due, load_result, study, write_raw
-
-
-def packed(raw: Path) -> Path:
-    """Pack each host's directory as ``ironbench host collect`` does."""
-    for host in [path for path in raw.iterdir() if path.is_dir()]:
-        with tarfile.open(raw / f"{host.name}.tar.gz", "w:gz") as archive:
-            for path in sorted(host.iterdir()):
-                archive.add(path, arcname=path.name)
-    return raw
+from .made import S, background, due, experiment, handed_in, load_result, new_bundle, plan, study, write_raw
 
 
 @pytest.fixture
@@ -66,12 +56,19 @@ def test_plan_pending_seal_report(make, run, tmp_path):
         assert state["progress"].startswith(f"run {number} of 3: signin, block 1, ")
         assert state["session"]["run"]["position"] == number
         raw = raw_of_pending(bundle, tmp_path / f"raw{number}")
-        code, out, _ = run("seal", bundle, "--raw", packed(raw), "--started-ns", "5", "--json")
+        began_ns = time.time_ns() - 30 * S
+        code, out, _ = run("seal", bundle, "--json", stdin=handed_in(raw, started_ns=began_ns))
         sealed = json.loads(out)
         assert (code, sealed["sealed"], sealed["faults"], sealed["outcomes"]) == (0, number, [], [])
         assert sealed["line"].startswith(f"run {number} of 3: signin, block 1, ")
         assert "| 3.0 rps, mean 60.0 ms, p90 n<10, app 205.0" in sealed["line"]
-        assert sealed["line"].endswith("all runs are sealed" if number == 3 else " left")
+        if number < 3:
+            assert sealed["line"].endswith(" left")
+            assert sealed["session"]["run"]["position"] == number + 1
+            assert bool(sealed["after"]) == (number == 1)
+    assert re.search(
+        r" \| all runs are sealed, (79|80) % of the wall time was inside load windows$", sealed["line"]
+    )
     assert sealed["done"] is True
     assert json.loads(run("pending", bundle, "--json")[1])["done"] is True
     code, out, _ = run("report", bundle)
@@ -82,7 +79,7 @@ def test_plan_pending_seal_report(make, run, tmp_path):
 
 def test_resume_goes_on_where_it_was(make, run, tmp_path):
     first = make("--seed", "3", "--id", "one")
-    run("seal", first["bundle"], "--raw", packed(raw_of_pending(tmp_path / "results/one", tmp_path / "raw")))
+    run("seal", first["bundle"], stdin=handed_in(raw_of_pending(tmp_path / "results/one", tmp_path / "raw")))
     again = make("--resume", "--id", "two")
     assert (again["id"], again["resumed"], again["sealed"], again["runs"]) == ("one", True, 1, 6)
     assert not (tmp_path / "results/two").exists()
@@ -124,7 +121,7 @@ def test_failed_gate_exits_with_4(make, run, tmp_path):
     raw = raw_of_pending(
         tmp_path / "results/one", tmp_path / "raw", load=load_result([], gate=gate), durations_ns=[]
     )
-    code, out, err = run("seal", bundle, "--raw", packed(raw))
+    code, out, err = run("seal", bundle, stdin=handed_in(raw))
     assert (code, out) == (4, "")
     assert err.count("\n") == 1
     assert "was not sealed" in err
@@ -135,8 +132,15 @@ def test_seal_line_names_the_ledgers(make, run, tmp_path):
     bundle = make("--id", "one", "--experiment", "signin")["bundle"]
     load = load_result(errors={"reset": 2})
     raw = raw_of_pending(tmp_path / "results/one", tmp_path / "raw", load=load, steal=5.0)
-    _, out, _ = run("seal", bundle, "--raw", packed(raw))
+    _, out, _ = run("seal", bundle, stdin=handed_in(raw))
     assert "2 errors | INSTRUMENT FAULT: steal | outcomes: errors | " in out
+
+
+def test_seal_line_has_the_background(run, tmp_path):
+    one = experiment(background=background())
+    bundle = new_bundle(tmp_path, plan("short", of=study(experiments={"mixed": one})))
+    _, out, _ = run("seal", bundle, stdin=handed_in(raw_of_pending(bundle, tmp_path / "raw")))
+    assert "0 errors, background 2.0 rps, mean 200.0 ms, 0 errors | " in out
 
 
 def test_environment_reads_stdin(make, tmp_path):
@@ -177,5 +181,5 @@ def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     out = capsys.readouterr().out
-    for name in ("plan", "pending", "environment", "seal", "report", "load", "host"):
+    for name in ("plan", "pending", "environment", "seal", "report", "compare", "lint", "load", "host"):
         assert re.search(rf"^    {name}\s", out, re.MULTILINE)

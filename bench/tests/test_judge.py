@@ -19,6 +19,7 @@ from .made import (
     START,
     UNITS,
     S,
+    background,
     core,
     cpu_check,
     experiment,
@@ -33,8 +34,20 @@ from .made import (
 )
 
 
-def evidence(*, load=None, layout=LAYOUT, rate=3.0, thirds=None, expect_saturation=False, **changes):
-    one = experiment(rate=rate, expect_saturation=expect_saturation)
+def evidence(
+    *,
+    load=None,
+    beside=None,
+    layout=LAYOUT,
+    rate=3.0,
+    thirds=None,
+    beside_thirds=None,
+    expect_saturation=False,
+    **changes,
+):
+    one = experiment(
+        rate=rate, expect_saturation=expect_saturation, background=background() if beside else None
+    )
     made = plan("short", of=study(experiments={"signin": one}))
     box = HostEvidence(
         host=host(layout),
@@ -50,8 +63,10 @@ def evidence(*, load=None, layout=LAYOUT, rate=3.0, thirds=None, expect_saturati
         session=make_session(made, made.runs[0]),
         generator="box",
         load=load or load_result(),
+        background=beside,
         hosts=[replace(box, **changes)],
         third_means_ms=thirds,
+        background_third_means_ms=beside_thirds,
     )
 
 
@@ -261,3 +276,76 @@ def test_findings_name_their_host_and_limit():
 def test_snapshot_times_alone_are_no_clock_step():
     assert faults(after=snapshot(3_600)) == []
     assert snapshot(10).ns == START + 10 * S
+
+
+# --- a background is held to the same rules ----------------------------------------------------
+
+
+def signups(**changes):
+    return replace(load_result(rate=2.0, statuses={"201": 16}), **changes)
+
+
+def test_a_clean_run_with_a_background_has_no_entries():
+    assert judge(evidence(beside=signups(), beside_thirds=(200.0, 201.0, 202.0))) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("beside", "kind", "detail"),
+    [
+        (
+            signups(own_send_lag=late(51.0).own_send_lag),
+            "generator-late",
+            "1 % of the sends left 51.0 ms late",
+        ),
+        (signups(timer_lag=late(51.0).own_send_lag), "generator-stalled", "at 1 % of its ticks"),
+        (signups(cpu_share=0.75), "generator-saturated", "the generator used 0.75 of one CPU"),
+    ],
+)
+def test_instrument_faults_of_the_background(beside, kind, detail):
+    (fault,) = judge(evidence(beside=beside))[0]
+    assert fault.kind == kind
+    assert fault.detail.startswith(f"in the background, {detail}")
+
+
+def test_lag_is_held_against_each_loads_own_distance():
+    """50 ms are a tenth of the distance of signups at 2 a second and many times that of /me at 60."""
+    assert faults(rate=60.0, beside=signups(own_send_lag=late(49.0).own_send_lag)) == []
+    assert faults(rate=60.0, beside=signups(), load=late(49.0)) == ["generator-late"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"achieved_rps": 1.9}, "saturation"),
+        ({"errors": {"reset": 1}}, "errors"),
+        ({"errors": {"timeout": 1}}, "timeouts"),
+    ],
+)
+def test_outcomes_of_the_background(changes, kind):
+    (outcome,) = judge(evidence(beside=signups(**changes)))[1]
+    assert (outcome.kind, outcome.detail[:19]) == (kind, "in the background, ")
+
+
+def test_each_load_has_its_own_expected_status():
+    beside = signups(statuses={"201": 14, "204": 2}, unexpected_status=2)
+    (outcome,) = judge(evidence(beside=beside))[1]
+    assert outcome.detail == "in the background, 2 answers were not 201 (2 x 204)"
+
+
+def test_drift_of_the_background():
+    (outcome,) = judge(evidence(beside=signups(), beside_thirds=(50.0, 80.0, 101.0)))[1]
+    assert outcome.kind == "drift"
+    assert "in the background" in outcome.detail
+
+
+@pytest.mark.parametrize("whose", ["load", "beside"])
+def test_either_gate_that_failed_is_the_only_outcome(whose):
+    bad = Gate(ok=False, status=500, detail="The answer's status is 500.", body_bytes=3)
+    empty = load_result([], first_send_ns=0, drained_ns=0)
+    failed = replace(empty, gate=bad)
+    own, beside = (failed, empty) if whose == "load" else (empty, failed)
+    found = judge(evidence(load=own, beside=beside))
+    assert found[0] == []
+    (outcome,) = found[1]
+    assert outcome.kind == "gate"
+    assert outcome.detail.startswith("in the background") == (whose == "beside")

@@ -3,10 +3,21 @@
 import itertools
 
 import pytest
-from ironbench.plan import make_session, next_run, pending, same_question, schedule
-from ironbench.records import SCHEMA, Finding, Run
+from ironbench.plan import (
+    describe,
+    in_words,
+    make_session,
+    next_run,
+    pending,
+    same_question,
+    schedule,
+    window_share,
+)
+from ironbench.records import SCHEMA, Finding, Protocol, Run
 
-from .made import START, VARIANTS, S, load_result, plan, replace
+from .made import START, VARIANTS, WINDOW_S, S, load_result, plan, replace, study
+
+TWINS = study(protocols={"aa": Protocol(blocks=3, warmup_s=2, window_s=WINDOW_S, a_a=True)})
 
 LOAD = load_result()
 FAULT = Finding(kind="steal", detail="stolen")
@@ -119,7 +130,7 @@ def test_repetitions_are_only_ever_appended():
 def test_progress_names_the_run_and_the_time_left():
     made = plan(experiments=["signin"])
     run = made.runs[0]
-    assert pending(made, []).progress == f"run 1 of 9: signin, block 1, {run.variant}; about 4 min left"
+    assert pending(made, []).progress == f"run 1 of 9: signin, block 1, {run.variant}; about 2 min left"
     sealed = [
         sealed_run(r, started_ns=START + 120 * i * S, sealed_ns=START + (120 * i + 100) * S)
         for i, r in enumerate(made.runs[:4])
@@ -129,7 +140,87 @@ def test_progress_names_the_run_and_the_time_left():
     assert pending(made, overnight).progress.endswith("about 8 min left")
 
 
+def test_each_block_of_an_a_a_plan_has_the_baseline_twice():
+    made = plan("aa", of=TWINS)
+    assert len({run.key for run in made.runs}) == len(made.runs) == 24
+    blocks = [list(group) for _, group in itertools.groupby(made.runs, lambda r: (r.experiment, r.block))]
+    assert len(blocks) == 6
+    for block in blocks:
+        assert sorted(run.side for run in block) == sorted([*VARIANTS, "baseline.again"])
+        (twin,) = [run for run in block if run.again]
+        assert (twin.variant, twin.label) == ("baseline", "baseline.again")
+
+
+def test_the_twin_is_of_the_first_variant_where_there_is_no_baseline():
+    made = plan("aa", of=TWINS, variants=["optimization-1", "final"])
+    assert {run.variant for run in made.runs if run.again} == {"optimization-1"}
+
+
+def test_the_twin_has_every_place_in_its_block():
+    places = {
+        (number, run.again)
+        for seed in range(40)
+        for number, run in enumerate(plan("aa", of=TWINS, seed=seed).runs[:4])
+    }
+    assert places == set(itertools.product(range(4), (False, True)))
+
+
+def test_the_other_variants_keep_their_order_beside_a_twin():
+    alone = study(protocols={"aa": replace(TWINS.protocols["aa"], a_a=False)})
+    twins = [run.key for run in plan("aa", of=TWINS).runs if not run.again]
+    assert twins == [run.key for run in plan("aa", of=alone).runs]
+
+
+def test_the_twins_session_is_of_the_same_variant_with_the_same_arrivals():
+    made = plan("aa", of=TWINS)
+    twin = next(run for run in made.runs if run.again)
+    first = next(run for run in made.runs if run.key == twin.key.removesuffix(".again"))
+    one, other = make_session(made, first), make_session(made, twin)
+    assert (one.run.variant, one.seed) == (other.run.variant, other.seed)
+    assert one.run.key != other.run.key
+    assert describe(twin) == f"{twin.experiment}, block {twin.block}, baseline again"
+
+
+def test_a_repeated_block_has_its_twin_again():
+    made = plan("aa", of=TWINS)
+    twin = next(run for run in made.runs if run.again)
+    repeated = [run.run for run in seal_all(made, {twin.key})[24:]]
+    assert [run.position for run in repeated] == [25, 26, 27, 28]
+    assert sorted(run.side for run in repeated) == sorted([*VARIANTS, "baseline.again"])
+    assert {(run.experiment, run.block, run.attempt) for run in repeated} == {
+        (twin.experiment, twin.block, 2)
+    }
+    assert f"{twin.key}.retry1" in {run.key for run in repeated}
+
+
+def test_the_share_of_the_time_inside_windows():
+    made = plan(experiments=["signin"])
+    assert window_share(made, []) is None
+    sealed = [
+        sealed_run(run, started_ns=START + 10 * i * S, sealed_ns=START + 10 * (i + 1) * S)
+        for i, run in enumerate(made.runs)
+    ]
+    assert window_share(made, sealed) == pytest.approx(WINDOW_S / 10)
+    assert window_share(made, [*sealed[1:], sealed[0]]) == pytest.approx(WINDOW_S / 10), "in any order"
+    rested = [*sealed[:-1], replace(sealed[-1], sealed_ns=START + 180 * S)]
+    assert window_share(made, rested) == pytest.approx(WINDOW_S / 20)
+    assert window_share(made, [replace(run, started_ns=0) for run in sealed]) is None, "imported"
+
+
+def test_durations_in_words():
+    assert [in_words(seconds) for seconds in (3, 89, 91, 89 * 60, 125 * 60)] == [
+        "10 s",
+        "90 s",
+        "2 min",
+        "89 min",
+        "2 h 05 min",
+    ]
+
+
 def test_same_question():
+    with_twins, without = plan("aa", of=TWINS), replace(TWINS.protocols["aa"], a_a=False)
+    assert not same_question(with_twins, plan("aa", of=study(protocols={"aa": without})))
+    assert same_question(with_twins, plan("aa", of=TWINS, seed=5))
     assert same_question(plan(seed=1), replace(plan(seed=2, retries=3), id="other"))
     for other in (plan("short"), plan(variants=["final"]), plan(experiments=["me"])):
         assert not same_question(plan(), other)

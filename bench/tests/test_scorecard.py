@@ -4,10 +4,25 @@ from typing import Any
 
 import pytest
 from ironbench.load import histogram
+from ironbench.metrics import percentile_shown
 from ironbench.records import SCHEMA, Finding, Manifest, Run
-from ironbench.scorecard import HIDDEN, make_results, percentile_shown
+from ironbench.scorecard import HIDDEN, make_results
 
-from .made import LAYOUT, START, S, core, cpu_check, latencies, load_result, plan, replace, service_cpu
+from .made import (
+    LAYOUT,
+    START,
+    S,
+    background,
+    core,
+    cpu_check,
+    experiment,
+    latencies,
+    load_result,
+    plan,
+    replace,
+    service_cpu,
+    study,
+)
 
 MS = 10**6
 FAULT = Finding(kind="steal", detail="stolen")
@@ -153,6 +168,31 @@ def test_errors_add_up(signin):
         make_run(two, load=load_result(errors={"timeout": 4})),
     ]
     assert by_name(signin, pairs)["Errors and unexpected statuses"].cells["final"].value == 7
+
+
+def test_a_background_has_rows_of_its_own():
+    one = experiment(background=background())
+    made = plan("short", of=study(experiments={"signin": one}), variants=["final"])
+    beside = load_result([200 * MS] * 16, errors={"reset": 3})
+    pairs = [make_run(made.runs[0], durations=[10 * MS] * 480, background=beside)]
+    (card,) = results(made, pairs).scorecards
+    assert card.background == "POST /signup, 2 requests per second over 2 connections"
+    cells = {row.name: row.cells["final"] for row in card.rows}
+    assert cells["Mean latency"].value == pytest.approx(10.0, rel=0.002)
+    assert cells["Mean latency, background"].value == pytest.approx(200.0, rel=0.002)
+    assert (cells["P90, background"].value, cells["P90, background"].note) == (None, HIDDEN)
+    assert cells["Errors and unexpected statuses"].value == 0
+    assert cells["Errors and unexpected statuses, background"].value == 3
+    assert "CPU per request: app" not in cells
+    assert cells["CPU per request of both loads: app"].value == 58.0
+    # Of 24 requests as the hand-made counters have it, over the 8.2 s from first send to drained.
+    assert cells["CPU per second: app"].value == pytest.approx(58.0 * 24 / 8.2)
+
+
+def test_without_a_background_there_is_no_row_of_one(signin):
+    pairs = [make_run(of(signin, "final")[0])]
+    names = [*by_name(signin, pairs), *results(signin, pairs).runs[0].figures]
+    assert not [name for name in names if "background" in name or "per second" in name or "per_s" in name]
 
 
 def test_cpu_check_summary(signin):

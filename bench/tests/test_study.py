@@ -8,7 +8,7 @@ import pytest
 from ironbench.errors import IronbenchError
 from ironbench.study import load_study, select, study_digest
 
-from .made import experiment, replace, study
+from .made import background, experiment, replace, study
 
 IRON_TRACK = Path(__file__).parents[2] / "studies" / "iron_track"
 
@@ -20,9 +20,8 @@ def written(tmp_path, made):
 
 def test_article_study_is_valid():
     made = load_study(IRON_TRACK)
-    assert list(made.experiments) == ["signup", "signin", "me"]
+    assert list(made.experiments) == ["signup", "signin", "me", "mixed-inline-or-pool"]
     assert made.baseline == "baseline"
-    assert not any(protocol.verdicts for protocol in made.protocols.values())
 
 
 @pytest.mark.parametrize("protocol", ["quick", "rigorous"])
@@ -79,7 +78,53 @@ BAD = {
     ),
     "seeds no users": study(experiments={"a": experiment(users=0)}),
     "divide evenly": study(experiments={"a": experiment(load=replace(experiment().load, connections=3))}),
+    "a cannot run protocol quick: 2 s at 0.1 requests per second are too short for a burst": study(
+        experiments={"a": experiment(rate=0.1)}
+    ),
 }
+
+
+def mixed(*, beside_load=None, beside_request=None, **changes):
+    """Make a study of one experiment with a background, both with changes."""
+    made = background()
+    beside = replace(
+        made,
+        load=replace(made.load, **beside_load or {}),
+        request=replace(made.request, **beside_request or {}),
+    )
+    return study(experiments={"a": experiment(background=beside, **changes)})
+
+
+def by_wrk2(*, window_s=8.0, **load):
+    """Make a study of one experiment that wrk2 is to run."""
+    load = replace(experiment().load, backend="wrk2", **load)
+    protocols = {"quick": replace(study().protocols["quick"], window_s=window_s)}
+    return study(protocols=protocols, experiments={"a": experiment(load=load)})
+
+
+BAD |= {
+    "a has a background that needs rate > 0": mixed(beside_load={"rate": 0.0}),
+    "a has a background that needs connections that divide evenly": mixed(beside_load={"connections": 3}),
+    "a has a background that gives both json and form": mixed(beside_request={"form": {"a": "b"}}),
+    "a has a background that has path 'x'": mixed(beside_request={"path": "x"}),
+    "a has a background that uses {user.FIELD} but seeds no users": mixed(
+        beside_request={"json": {"email": "{user.email}"}}, request=background().request, users=0
+    ),
+    "a cannot run protocol quick: backend must be ironbench in both": mixed(beside_load={"backend": "wrk2"}),
+    "equally long, and with whole bursts of wrk2-phase they last 8.000 and 8.400 s": mixed(
+        beside_load={"arrivals": "wrk2-phase", "rate": 5.0, "connections": 6}
+    ),
+    "2 s at 0.2 requests per second are too short for a request": mixed(beside_load={"rate": 0.2}),
+    "with the backend wrk2 load.arrivals must be wrk2-phase": by_wrk2(arrivals="even"),
+    "with the backend wrk2 load.rate must be a whole number": by_wrk2(rate=2.5),
+    "with the backend wrk2 load.placement must be as_landed": by_wrk2(placement="balanced"),
+    "protocol quick: with the backend wrk2 window_s must be whole seconds": by_wrk2(window_s=8.5),
+}
+
+
+def test_what_the_bad_ones_are_made_from_is_good(tmp_path):
+    for made in (mixed(), by_wrk2()):
+        assert load_study(written(tmp_path, made)) == made
 
 
 @pytest.mark.parametrize("what", BAD)

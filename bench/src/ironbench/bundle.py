@@ -15,31 +15,93 @@ import shutil
 import subprocess
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
 from ironbench.errors import IronbenchError
-from ironbench.files import encode_record, read_record, sync_directory, sync_tree, write_atomic, write_synced
-from ironbench.ingest import LATENCY_LOG, read_evidence
-from ironbench.judge import judge
+from ironbench.files import (
+    NOT_JSON,
+    OtherSchemaError,
+    decode_record,
+    encode_record,
+    read_record,
+    sync_directory,
+    sync_tree,
+    write_atomic,
+    write_synced,
+)
+from ironbench.ingest import LATENCY_LOG, read_distribution, read_evidence, unpack
+from ironbench.judge import judge, loads
 from ironbench.plan import make_session, next_run, same_question
-from ironbench.records import SCHEMA, Git, Imported, Manifest, Plan, PlannedRun, Run, Study
+from ironbench.published import Published
+from ironbench.records import (
+    SCHEMA,
+    Claim,
+    Claims,
+    Collected,
+    Git,
+    Imported,
+    Manifest,
+    Plan,
+    PlannedRun,
+    Record,
+    Run,
+    Study,
+)
 from ironbench.study import study_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from ironbench.collect.wrk2 import Distribution
     from ironbench.judge import Evidence
 
+T = TypeVar("T", bound=msgspec.Struct)
+
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SEALING = ".sealing-"
-"""Start of a run's directory name until it is complete."""
+CLAIMS = "claims.json"
+RESULTS = "results.json"
+PUBLISHED = "published.json"
+_CREATING = ".creating"
+"""End of a bundle's directory name until it is complete."""
+_SEALING = ".sealing"
+"""Name of a run's directory until it is complete."""
 
 
 class GateFailedError(IronbenchError):
     """The endpoint does not answer as the experiment expects; there is nothing to measure."""
+
+
+DamageKind = Literal["unreadable", "other-schema", "foreign", "changed"]
+
+
+class _Reported(msgspec.Struct):
+    sealed: int
+
+
+class Damage(Record, frozen=True, kw_only=True):
+    """A file of a bundle that is not as it was written."""
+
+    kind: DamageKind
+    detail: str
+    """Half a sentence. It names the file relative to the bundle, so that the report of a moved bundle has the
+    same bytes."""
+    move: str
+    """What has to leave the bundle, so that its plan can go on."""
+
+
+class Contents(Record, frozen=True, kw_only=True):
+    """Everything in a bundle that can be used, and what cannot."""
+
+    manifest: Manifest
+    plan: Plan
+    runs: list[Run]
+    """In the order of the plan."""
+    environment: dict[str, dict]
+    """What each host told of itself, by host."""
+    damaged: list[Damage]
 
 
 def version() -> str:
@@ -64,10 +126,17 @@ def check_id(text: str) -> None:
 # --- create and find ---------------------------------------------------------------------------
 
 
-def create(
-    results: Path, plan: Plan, study: Study, study_dir: Path, imported: Imported | None = None
+def create(  # noqa: PLR0913 - a bundle has this many parts
+    results: Path,
+    plan: Plan,
+    study: Study,
+    study_dir: Path,
+    imported: Imported | None = None,
+    *,
+    claims: Claims | None = None,
+    published: Published | None = None,
 ) -> Path:
-    """Create ``results/ID`` with manifest, plan and empty directories, and return its path."""
+    """Create ``results/ID`` with manifest, plan, claims and empty directories, and return its path."""
     check_id(plan.id)
     bundle = results / plan.id
     if bundle.exists():
@@ -84,19 +153,26 @@ def create(
         imported=imported,
     )
     results.mkdir(parents=True, exist_ok=True)
-    temporary = results / f".{plan.id}.creating-{os.getpid()}"
-    for name in ("environment", "runs"):
-        (temporary / name).mkdir(parents=True)
-    write_synced(temporary / "manifest.json", encode_record(manifest))
-    write_synced(temporary / "plan.json", encode_record(plan))
-    sync_tree(temporary)
-    temporary.rename(bundle)
-    sync_directory(results)
+    with _locked(results):
+        for left in results.glob(f".*{_CREATING}"):  # of a killed command; the lock says nobody writes it
+            shutil.rmtree(left)
+        temporary = results / f".{plan.id}{_CREATING}"
+        for name in ("environment", "runs"):
+            (temporary / name).mkdir(parents=True)
+        write_synced(temporary / "manifest.json", encode_record(manifest))
+        write_synced(temporary / "plan.json", encode_record(plan))
+        if claims is not None and claims.claims:
+            write_synced(temporary / CLAIMS, encode_record(claims))
+        if published is not None:
+            write_synced(temporary / PUBLISHED, encode_record(published))
+        sync_tree(temporary)
+        temporary.rename(bundle)
+        sync_directory(results)
     return bundle
 
 
 def find_unfinished(results: Path, plan: Plan, *, seed: int | None, retries: int | None) -> Path | None:
-    """Return the newest bundle that asks what ``plan`` asks, if it has unsealed runs.
+    """Return the newest bundle that asks what ``plan`` asks, if it has unsealed runs or lacks its last report.
 
     ``seed`` and ``retries`` count only when they are given.
     """
@@ -114,7 +190,16 @@ def find_unfinished(results: Path, plan: Plan, *, seed: int | None, retries: int
     if not alike:
         return None
     newest = max(alike)[2]
-    return newest if next_run(read_plan(newest), read_runs(newest)) else None
+    sealed = read_runs(newest)
+    return newest if next_run(read_plan(newest), sealed) or not _reported(newest, len(sealed)) else None
+
+
+def _reported(bundle: Path, sealed: int) -> bool:
+    """Whether the report of so many sealed runs is complete: its results.json comes last."""
+    try:
+        return msgspec.json.decode((bundle / RESULTS).read_bytes(), type=_Reported).sealed == sealed
+    except (OSError, *NOT_JSON):
+        return False
 
 
 def _git(directory: Path) -> Git | None:
@@ -146,18 +231,157 @@ def read_plan(bundle: Path) -> Plan:
 
 
 def read_runs(bundle: Path) -> list[Run]:
-    """Read the sealed runs in the order of the plan."""
-    paths = (bundle / "runs").glob("*/*/*/run.json")
-    runs = [read_record(path, Run) for path in paths if not path.parent.name.startswith(".")]
-    return sorted(runs, key=lambda run: run.run.position)
+    """Read the sealed runs in the order of the plan.
+
+    Raises IronbenchError when a run or an environment is damaged: to measure on as if it had never been there
+    would hide that.
+    """
+    contents = read_contents(bundle)
+    if contents.damaged:
+        raise _refusal(bundle, contents.damaged)
+    return contents.runs
+
+
+def read_contents(bundle: Path) -> Contents:
+    """Read a bundle; runs and environments that cannot be used are named and left out.
+
+    Raises IronbenchError when manifest or plan cannot be used, since nothing else makes sense without them.
+    """
+    plan, manifest = read_plan(bundle), read_manifest(bundle)
+    if manifest.id != plan.id:
+        raise IronbenchError(
+            f"{bundle} is damaged: its plan.json is of bundle {plan.id} and its manifest.json of {manifest.id}; "
+            "put back the one that is not its own."
+        )
+    told = _environments(bundle)
+    found = [_run_in(bundle, plan, directory) for directory in _run_directories(bundle)]
+    return Contents(
+        manifest=manifest,
+        plan=plan,
+        runs=sorted((run for run in found if isinstance(run, Run)), key=lambda run: run.run.position),
+        environment={host: facts for host, facts in told.items() if not isinstance(facts, Damage)},
+        damaged=[one for one in (*told.values(), *found) if isinstance(one, Damage)],
+    )
+
+
+def read_distributions(
+    bundle: Path, runs: Sequence[Run]
+) -> tuple[dict[str, str | Distribution], list[Damage]]:
+    """Read the latency distribution of each run, by the run's key; name those that cannot be used."""
+    distributions, damaged = {}, []
+    for run in runs:
+        directory = run_directory(bundle, run.run)
+        try:
+            distributions[run.run.key] = read_distribution(directory / "raw")
+        except IronbenchError as error:
+            detail = str(error).removesuffix(".").replace(f"{bundle}/", "")
+            move = directory.relative_to(bundle).as_posix()
+            damaged.append(Damage(kind="unreadable", detail=detail, move=move))
+    return distributions, damaged
+
+
+def read_claims(bundle: Path) -> tuple[list[Claim], Published | None, list[Damage]]:
+    """Read the claims that a bundle carries and the published figures; name those that cannot be used."""
+    claims, damage = _carried(bundle, CLAIMS, Claims)
+    published, other = _carried(bundle, PUBLISHED, Published)
+    return claims.claims if claims else [], published, [one for one in (damage, other) if one]
+
+
+def _carried(bundle: Path, name: str, kind: type[T]) -> tuple[T | None, Damage | None]:
+    if not (bundle / name).is_file():
+        return None, None
+    found = _decoded(bundle / name, kind, name, move=name)
+    return (None, found) if isinstance(found, Damage) else (found, None)
+
+
+def _decoded(path: Path, kind: type[T], name: str, *, move: str) -> T | Damage:
+    """Read a record of a bundle; ``name`` is relative to the bundle."""
+    try:
+        return decode_record(path.read_bytes(), kind, name)
+    except OSError as error:
+        return Damage(kind="unreadable", detail=f"{name} cannot be read: {error.strerror}", move=move)
+    except OtherSchemaError as error:
+        return Damage(kind="other-schema", detail=str(error).removesuffix("."), move=move)
+    except IronbenchError as error:
+        return Damage(kind="unreadable", detail=str(error).removesuffix("."), move=move)
 
 
 def read_environment(bundle: Path) -> dict[str, dict]:
-    """Read what each host told of itself, by host."""
-    return {
-        path.stem: msgspec.json.decode(path.read_bytes(), type=dict)
-        for path in sorted((bundle / "environment").glob("[!.]*.json"))
-    }
+    """Read what each host told of itself, by host; raises IronbenchError when one cannot be used."""
+    told = _environments(bundle)
+    damaged = [facts for facts in told.values() if isinstance(facts, Damage)]
+    if damaged:
+        raise _refusal(bundle, damaged)
+    return {host: facts for host, facts in told.items() if not isinstance(facts, Damage)}
+
+
+def _refusal(bundle: Path, damaged: list[Damage]) -> IronbenchError:
+    first = damaged[0]
+    again = (
+        "its host tells it again" if first.move.startswith("environment/") else "the run is measured again"
+    )
+    more = f" ({len(damaged)} are damaged; `ironbench report` names all)" if len(damaged) > 1 else ""
+    return IronbenchError(
+        f"{bundle} is damaged: {first.detail}; move {first.move} out of the bundle, and {again}{more}."
+    )
+
+
+def _environments(bundle: Path) -> dict[str, dict | Damage]:
+    return {path.stem: _told(path) for path in sorted((bundle / "environment").glob("[!.]*.json"))}
+
+
+def _told(path: Path) -> dict | Damage:
+    """Read what a host told of itself."""
+    name = f"environment/{path.name}"
+    try:
+        told = msgspec.json.decode(path.read_bytes(), type=dict)
+    except (OSError, *NOT_JSON) as error:
+        return Damage(kind="unreadable", detail=f"{name} is not a JSON object: {error}", move=name)
+    if "schema" in told:  # what an imported bundle says of its host has none
+        if told["schema"] != SCHEMA:
+            detail = f"{name} has schema {told['schema']}, and this ironbench reads schema {SCHEMA} only"
+            return Damage(kind="other-schema", detail=detail, move=name)
+        if told.get("name", path.stem) != path.stem:
+            return Damage(kind="foreign", detail=f"{name} is what {told['name']} told of itself", move=name)
+    return told
+
+
+def _run_directories(bundle: Path) -> list[Path]:
+    found = (bundle / "runs").glob("*/*/*")
+    return sorted(path for path in found if not path.name.startswith(".") and path.is_dir())
+
+
+def _run_in(bundle: Path, plan: Plan, directory: Path) -> Run | Damage:
+    """Read a run, and hold its directory against what was sealed."""
+    here = directory.relative_to(bundle).as_posix()
+    name = f"{here}/run.json"
+    run = _decoded(directory / "run.json", Run, name, move=here)
+    if isinstance(run, Damage):
+        return run
+    if run.plan != plan.id:
+        return Damage(kind="foreign", detail=f"{name} is of plan {run.plan}, not of {plan.id}", move=here)
+    if not _is_planned(plan, run.run) or run_directory(bundle, run.run) != directory:
+        detail = f"{name} is of {run.run.key}, and the plan has no such run there"
+        return Damage(kind="foreign", detail=detail, move=here)
+    for file, size in run.files.items():
+        try:
+            found = f"has {(directory / file).stat().st_size} bytes"
+        except (OSError, ValueError):
+            found = "cannot be read"
+        if found != f"has {size} bytes":
+            return Damage(
+                kind="changed", detail=f"{here}/{file} {found} and was sealed with {size}", move=here
+            )
+    return run
+
+
+def _is_planned(plan: Plan, run: PlannedRun) -> bool:
+    if run.attempt == 1:
+        return 1 <= run.position <= len(plan.runs) and plan.runs[run.position - 1] == run
+    # Where a repetition comes depends on the faults of other runs, so its position says nothing.
+    return run.attempt <= plan.retries + 1 and any(
+        msgspec.structs.replace(run, position=one.position, attempt=1) == one for one in plan.runs
+    )
 
 
 def run_directory(bundle: Path, run: PlannedRun) -> Path:
@@ -178,20 +402,40 @@ def write_environment(bundle: Path, host: str, raw: bytes) -> bool:
     read_plan(bundle)
     try:
         told = msgspec.json.decode(raw, type=dict)
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise IronbenchError(f"the environment of {host} is not a JSON object: {error}.") from error
+    if "schema" in told and told.get("name", host) != host:
+        raise IronbenchError(f"this is what {told['name']} told of itself, not {host}; give each host's own.")
     path = bundle / "environment" / f"{host}.json"
     with _locked(bundle):
         if path.exists():
-            if msgspec.json.decode(path.read_bytes()) == told:
+            if _told(path) == told:
                 return False
-            if read_runs(bundle):
+            if read_runs(bundle):  # raises if what was told before is damaged
                 raise IronbenchError(
                     f"the environment of {host} is not what the sealed runs of {bundle} were measured in; "
                     "put it back as it was or start a new plan."
                 )
         write_atomic(path, msgspec.json.format(msgspec.json.encode(told, order="sorted"), indent=2) + b"\n")
     return True
+
+
+def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
+    """Judge the pending run from what the hosts handed in and seal it; raises as ``seal`` does."""
+    plan = read_plan(bundle)
+    for one in collected:
+        check_id(one.host)
+    with _locked(bundle):
+        sealed = read_runs(bundle)
+        room = _make_room(bundle)
+        try:
+            unpack(collected, room / "raw")
+            evidence = read_evidence(room / "raw")
+            run = _judged(plan, sealed, evidence, started_ns=min(one.started_ns for one in collected))
+        except IronbenchError:
+            shutil.rmtree(room)
+            raise
+        return _place(bundle, run, room, room / "raw" / evidence.generator / LATENCY_LOG)
 
 
 def seal(bundle: Path, raw: Path, *, started_ns: int | None) -> Run:
@@ -205,40 +449,44 @@ def seal(bundle: Path, raw: Path, *, started_ns: int | None) -> Run:
     with _locked(bundle):
         sealed = read_runs(bundle)
         evidence = read_evidence(raw)
-        _check_pending(plan, sealed, evidence)
-        faults, outcomes = judge(evidence)
-        gate = evidence.load.gate
-        if not gate.ok and not faults:
-            raise GateFailedError(
-                f"{evidence.session.run.key} was not sealed: {evidence.session.experiment.request.path} does "
-                f"not answer as expected ({gate.detail.rstrip('.')})."
-            )
-        first_ns = min(host.before.ns for host in evidence.hosts)
-        run = Run(
-            schema=SCHEMA,
-            plan=plan.id,
-            run=evidence.session.run,
-            started_ns=first_ns if started_ns is None else started_ns,
-            sealed_ns=time.time_ns(),
-            load=evidence.load,
-            cpu=[cpu for host in evidence.hosts for cpu in host.cpu],
-            cores=[core for host in evidence.hosts for core in host.cores],
-            cpu_check=[check for host in evidence.hosts for check in host.cpu_check],
-            affinity=[
-                affinity
-                for host in evidence.hosts
-                for unit in host.before.units
-                for affinity in unit.affinity
-            ],
-            layout={host.host.name: host.host.layout for host in evidence.hosts},
-            mhz={host.host.name: host.mhz for host in evidence.hosts if host.mhz is not None},
-            instrument_faults=faults,
-            outcomes=outcomes,
-            ironbench_version=version(),
-        )
+        run = _judged(plan, sealed, evidence, started_ns=started_ns)
         hosts = [host.host.name for host in evidence.hosts]
-        put(bundle, run, raw, hosts, raw / evidence.generator / LATENCY_LOG)
-    return run
+        return put(bundle, run, raw, hosts, raw / evidence.generator / LATENCY_LOG)
+
+
+def _judged(plan: Plan, sealed: list[Run], evidence: Evidence, *, started_ns: int | None) -> Run:
+    """Make the pending run of what was seen of it."""
+    _check_pending(plan, sealed, evidence)
+    faults, outcomes = judge(evidence)
+    failed = [one for one in loads(evidence) if not one.result.gate.ok]
+    if failed and not faults:
+        request, gate = failed[0].request, failed[0].result.gate
+        raise GateFailedError(
+            f"{evidence.session.run.key} was not sealed: {request.path} does not answer as expected "
+            f"({gate.detail.rstrip('.')})."
+        )
+    first_ns = min(host.before.ns for host in evidence.hosts)
+    return Run(
+        schema=SCHEMA,
+        plan=plan.id,
+        run=evidence.session.run,
+        started_ns=first_ns if started_ns is None else started_ns,
+        sealed_ns=time.time_ns(),
+        load=evidence.load,
+        background=evidence.background,
+        cpu=[cpu for host in evidence.hosts for cpu in host.cpu],
+        cores=[core for host in evidence.hosts for core in host.cores],
+        system=[host.system for host in evidence.hosts if host.system is not None],
+        cpu_check=[check for host in evidence.hosts for check in host.cpu_check],
+        affinity=[
+            affinity for host in evidence.hosts for unit in host.before.units for affinity in unit.affinity
+        ],
+        layout={host.host.name: host.host.layout for host in evidence.hosts},
+        mhz={host.host.name: host.mhz for host in evidence.hosts if host.mhz is not None},
+        instrument_faults=faults,
+        outcomes=outcomes,
+        ironbench_version=version(),
+    )
 
 
 def _check_pending(plan: Plan, sealed: list[Run], evidence: Evidence) -> None:
@@ -257,22 +505,39 @@ def _check_pending(plan: Plan, sealed: list[Run], evidence: Evidence) -> None:
         )
 
 
-def put(bundle: Path, run: Run, raw: Path, hosts: list[str], latency_log: Path) -> None:
-    """Put a run with the raw outputs of its hosts into place; nobody else may write to the bundle."""
+def put(bundle: Path, run: Run, raw: Path, hosts: list[str], latency_log: Path) -> Run:
+    """Put a run with copies of the raw outputs of its hosts into place, and return it as it was sealed.
+
+    Nobody else may write to the bundle meanwhile.
+    """
+    room = _make_room(bundle)
+    for host in hosts:
+        shutil.copytree(raw / host, room / "raw" / host)
+    return _place(bundle, run, room, latency_log)
+
+
+def _make_room(bundle: Path) -> Path:
+    """Make the directory that becomes a run; one that is there is of a killed command."""
+    room = bundle / _SEALING
+    if room.exists():
+        shutil.rmtree(room)
+    room.mkdir()
+    return room
+
+
+def _place(bundle: Path, run: Run, room: Path, latency_log: Path) -> Run:
+    shutil.copyfile(latency_log, room / "latency.hgrm")
+    files = sorted(path for path in room.rglob("*") if path.is_file())
+    sizes = {path.relative_to(room).as_posix(): path.stat().st_size for path in files}
+    sealed = msgspec.structs.replace(run, files=sizes)
+    write_synced(room / "run.json", encode_record(sealed))
+    sync_tree(room)
     target = run_directory(bundle, run.run)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in bundle.glob(f"runs/*/*/{_SEALING}*"):  # of a killed session; the lock says nobody writes it
-        shutil.rmtree(left)
-    temporary = target.parent / f"{_SEALING}{target.name}"
-    temporary.mkdir()
-    for host in hosts:
-        shutil.copytree(raw / host, temporary / "raw" / host)
-    shutil.copyfile(latency_log, temporary / "latency.hgrm")
-    write_synced(temporary / "run.json", encode_record(run))
-    sync_tree(temporary)
-    temporary.rename(target)
+    room.rename(target)
     for directory in (target.parent, target.parent.parent, target.parent.parent.parent):
         sync_directory(directory)
+    return sealed
 
 
 @contextlib.contextmanager

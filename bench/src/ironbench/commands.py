@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench import bundle as bundles
+from ironbench.claims import load_claims
 from ironbench.errors import IronbenchError
-from ironbench.ingest import unpacked
-from ironbench.plan import describe, make_plan, pending, run_seconds, time_left
-from ironbench.records import Record, Sealed
-from ironbench.scorecard import HIDDEN, errors, per_request_ms, percentile_shown
+from ironbench.ingest import read_collected
+from ironbench.metrics import errors, per_request_ms, percentile_shown
+from ironbench.plan import describe, make_plan, pending, run_seconds, time_left, window_share
+from ironbench.published import load_published
+from ironbench.records import Record, Results, Sealed
+from ironbench.scorecard import HIDDEN
 from ironbench.study import load_study
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
-    from ironbench.records import Run
+    from ironbench.records import Claim, Plan, Run, Session
 
 GATE_FAILED = 4
 
@@ -59,6 +63,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="go on with the newest bundle that asks the same, if it has unsealed runs",
     )
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="create nothing; print the order, the duration, and which effects the plan can see",
+    )
+    parser.add_argument(
+        "--noise",
+        type=Path,
+        metavar="BUNDLE",
+        help="with --show: whose noise to reckon with (default: the newest in --results that has it)",
+    )
+    parser.add_argument(
+        "--effect", type=float, metavar="PERCENT", help="with --show: the effect to look for (default: 5)"
+    )
     _finish(parser, plan)
 
     parser = subparsers.add_parser("pending", help="tell which run comes next")
@@ -77,20 +95,31 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "seal",
         help="judge and seal the pending run",
-        description="Exit status 4: the gate failed and no instrument was at fault, so nothing was sealed.",
+        description=(
+            "Read what `ironbench host collect` printed from stdin, a line of each host. Exit status 4: the gate "
+            "failed and no instrument was at fault, so nothing was sealed."
+        ),
     )
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="HOST.tar.gz of each host")
-    parser.add_argument("--started-ns", type=int, help="start of the session (default: first snapshot)")
     _finish(parser, seal)
 
     parser = subparsers.add_parser(
         "report",
         help="compute the report from a bundle",
-        description="Print the scorecard and write results.json, report.md and report.html into the bundle.",
+        description=(
+            "Print the report and write it into the bundle: report.html, report.md, results.json, and all runs as "
+            "runs.csv, runs.parquet (with pyarrow) and benchmarks.txt (for benchstat)."
+        ),
     )
     parser.add_argument("bundle", type=Path)
     _finish(parser, report)
+
+    parser = subparsers.add_parser(
+        "schema",
+        help="print the JSON schema of results.json",
+        description="Print the JSON Schema (draft 2020-12) of results.json, made from the records themselves.",
+    )
+    parser.set_defaults(func=schema)
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -99,6 +128,14 @@ def plan(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and value < lowest:
             raise IronbenchError(f"--{name} {value} is too low; give {lowest} or more.")
+    if args.show and args.resume:
+        raise IronbenchError(
+            "--show is of a plan that is not begun; `ironbench pending BUNDLE` tells how far another one is."
+        )
+    if not args.show and (args.noise or args.effect is not None):
+        raise IronbenchError(
+            "--noise and --effect only change what --show prints; add --show or leave them out."
+        )
     study = load_study(args.study)
     made = make_plan(
         study,
@@ -109,10 +146,19 @@ def plan(args: argparse.Namespace) -> int:
         experiments=args.experiment,
         variants=args.variant,
     )
+    if args.show:
+        return _show(args, made, load_claims(args.study, study).claims)
     found = None
     if args.resume:
         found = bundles.find_unfinished(args.results, made, seed=args.seed, retries=args.retries)
-    bundle = found or bundles.create(args.results, made, study, args.study)
+    bundle = found or bundles.create(
+        args.results,
+        made,
+        study,
+        args.study,
+        claims=load_claims(args.study, study),
+        published=load_published(args.study),
+    )
     kept = bundles.read_plan(bundle)
     sealed = bundles.read_runs(bundle)
     state = pending(kept, sealed)
@@ -129,10 +175,26 @@ def plan(args: argparse.Namespace) -> int:
     return 0
 
 
+def _show(args: argparse.Namespace, made: Plan, claims: Sequence[Claim]) -> int:
+    """Print what a plan will do, and create nothing."""
+    from ironbench import forecast  # noqa: PLC0415 - no other command needs it
+
+    effect = 5.0 if args.effect is None else args.effect
+    if not 0 < effect <= 100:
+        raise IronbenchError(f"--effect {effect:g} is not an effect to look for; give per cent, such as 5.")
+    if args.noise is None:
+        noise, skipped = forecast.find_noise(args.results, made)
+    else:
+        noise, skipped = forecast.read_noise(args.noise, made), []
+    answer = forecast.make_forecast(made, claims, noise, effect=effect / 100, skipped=skipped)
+    _print(args, answer, forecast.render(answer))
+    return 0
+
+
 def show_pending(args: argparse.Namespace) -> int:
     """Tell which run comes next."""
     state = pending(bundles.read_plan(args.bundle), bundles.read_runs(args.bundle))
-    _print(args, state, state.progress)
+    _print(args, msgspec.structs.replace(state, session=_with_token(state.session)), state.progress)
     return 0
 
 
@@ -146,18 +208,18 @@ def environment(args: argparse.Namespace) -> int:
 def seal(args: argparse.Namespace) -> int:
     """Judge and seal the pending run."""
     try:
-        with unpacked(args.raw) as raw:
-            run = bundles.seal(args.bundle, raw, started_ns=args.started_ns)
+        run = bundles.seal_collected(args.bundle, read_collected(sys.stdin.buffer.read()))
     except bundles.GateFailedError as error:
         print(f"ironbench: {error}", file=sys.stderr)
         return GATE_FAILED
     kept, sealed = bundles.read_plan(args.bundle), bundles.read_runs(args.bundle)
     state = pending(kept, sealed)
-    left = "all runs are sealed" if state.done else time_left(kept, sealed)
+    left = _done(kept, sealed) if state.done else time_left(kept, sealed)
     answer = Sealed(
         line=f"run {run.run.position} of {state.total}: {_figures(run)} | {left}",
         done=state.done,
-        session=state.session,
+        session=_with_token(state.session),
+        after=state.after,
         progress=state.progress,
         sealed=state.sealed,
         total=state.total,
@@ -166,6 +228,19 @@ def seal(args: argparse.Namespace) -> int:
     )
     _print(args, answer, answer.line)
     return 0
+
+
+def _with_token(session: Session | None) -> Session | None:
+    """Draw the token of a session that is handed out."""
+    if session is None:
+        return None
+    return msgspec.structs.replace(session, placement_token=secrets.token_hex(16))
+
+
+def _done(kept: Plan, sealed: Sequence[Run]) -> str:
+    share = window_share(kept, sealed)
+    inside = "" if share is None else f", {100 * share:.0f} % of the wall time was inside load windows"
+    return f"all runs are sealed{inside}"
 
 
 def _figures(run: Run) -> str:
@@ -177,8 +252,12 @@ def _figures(run: Run) -> str:
         f"mean {latency.mean:.1f} ms",
         f"p90 {p90}",
         "app not measured" if app is None else f"app {app:.2f} CPU-ms/request",
-        f"{errors(run)} errors",
+        f"{errors(run.load)} errors",
     ]
+    if beside := run.background:
+        figures.append(
+            f"background {beside.achieved_rps:.1f} rps, mean {beside.latency.mean:.1f} ms, {errors(beside)} errors"
+        )
     line = f"{describe(run.run)} | {', '.join(figures)}"
     for word, ledger in (("INSTRUMENT FAULT", run.instrument_faults), ("outcomes", run.outcomes)):
         if ledger:
@@ -192,6 +271,13 @@ def report(args: argparse.Namespace) -> int:
 
     results, text = write_report(args.bundle)
     _print(args, results, text.rstrip("\n"))
+    return 0
+
+
+def schema(_: argparse.Namespace) -> int:
+    """Print what results.json looks like."""
+    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Results)}
+    print(msgspec.json.format(msgspec.json.encode(made), indent=2).decode())
     return 0
 
 

@@ -13,6 +13,13 @@ from ironbench.records import SCHEMA
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON that was asked for."""
+
+
+class OtherSchemaError(IronbenchError):
+    """The record is of a schema that this ironbench does not read."""
+
 
 class _Versioned(msgspec.Struct):
     schema: int
@@ -31,14 +38,17 @@ def read_record(path: Path, kind: type[T]) -> T:
 
 
 def decode_record(raw: bytes, kind: type[T], where: str) -> T:
-    """Decode a record that carries ``schema``; ``where`` names it in the error's sentence."""
+    """Decode a record that carries ``schema``; ``where`` names it in the error's sentence.
+
+    Raises IronbenchError when it is no such record, and OtherSchemaError when its schema is another.
+    """
     try:
         version = msgspec.json.decode(raw, type=_Versioned).schema
         if version == SCHEMA:
             return msgspec.json.decode(raw, type=kind)
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise IronbenchError(f"{where} is not a {kind.__name__} record: {error}.") from error
-    raise IronbenchError(f"{where} has schema {version}, and this ironbench reads schema {SCHEMA} only.")
+    raise OtherSchemaError(f"{where} has schema {version}, and this ironbench reads schema {SCHEMA} only.")
 
 
 def encode_record(record: msgspec.Struct | dict) -> bytes:

@@ -7,53 +7,65 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import statistics
 import tarfile
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from ironbench.collect import cgroup, cpu_check, sar, wrk2
 from ironbench.errors import IronbenchError
-from ironbench.files import read_record
+from ironbench.files import decode_record, read_record
 from ironbench.judge import Evidence, HostEvidence
-from ironbench.load.histogram import Histograms, merge
-from ironbench.records import Host, LoadResult, Session, Snapshot
+from ironbench.load.histogram import Histograms, check, merge, quantiles, total
+from ironbench.records import Collected, Host, LoadResult, Session, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    from ironbench.records import CoreUse, CpuCheck, Latency, ServiceCpu
+    from ironbench.collect.sar import CpuSample
+    from ironbench.records import CoreUse, CpuCheck, Latency, ServiceCpu, SystemUse
 
 LATENCY_LOG = "load/latency.hgrm"
 LOAD = "load/load.json"
 HISTOGRAMS = "load/histograms.json"
 REQUESTS = "load/requests.csv.gz"
+BACKGROUND_LOAD = "load/background/load.json"
+BACKGROUND_REQUESTS = "load/background/requests.csv.gz"
 WRK2_LOG = "load/wrk2.log"
+SAR = "sar.json"
 
 
-@contextmanager
-def unpacked(raw: Path) -> Iterator[Path]:
-    """Unpack HOST.tar.gz of each host, as ``ironbench host collect`` packs them, for as long as needed.
+def read_collected(text: bytes) -> list[Collected]:
+    """Read what the hosts hand in of one session: a line of ``ironbench host collect`` from each.
 
-    Raises IronbenchError when there is none, or one cannot be read.
+    Raises IronbenchError when there is none, or one is something else.
     """
-    archives = sorted(raw.glob("*.tar.gz"))
-    if not archives:
-        raise IronbenchError(f"{raw} holds no HOST.tar.gz; fetch what `ironbench host collect` packed.")
-    with tempfile.TemporaryDirectory(prefix="ironbench-") as directory:
-        for path in archives:
-            try:
-                with tarfile.open(path) as archive:
-                    # Python 3.11.2 of Debian 12 may not have the filter; the archives are our own hosts'.
-                    archive.extraction_filter = getattr(tarfile, "data_filter", None)
-                    archive.extractall(Path(directory) / path.name.removesuffix(".tar.gz"))  # noqa: S202
-            except (tarfile.TarError, OSError, EOFError) as error:
-                raise IronbenchError(f"{path} cannot be unpacked ({error}); fetch it again.") from error
-        yield Path(directory)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise IronbenchError(
+            "stdin is empty; give what `ironbench host collect` prints, a line of each host."
+        )
+    return [decode_record(line, Collected, f"line {number}") for number, line in enumerate(lines, 1)]
+
+
+def unpack(collected: Sequence[Collected], raw: Path) -> None:
+    """Unpack what the hosts handed in, each into its own directory below ``raw``.
+
+    Raises IronbenchError when one cannot be read.
+    """
+    for one in collected:
+        try:
+            with tarfile.open(fileobj=io.BytesIO(one.archive)) as archive:
+                # Python 3.11.2 of Debian 12 may not have the filter; the archives are our own hosts'.
+                archive.extraction_filter = getattr(tarfile, "data_filter", None)
+                archive.extractall(raw / one.host)  # noqa: S202
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise IronbenchError(
+                f"what {one.host} handed in cannot be unpacked ({error}); collect it again."
+            ) from error
 
 
 def read_evidence(raw: Path) -> Evidence:
@@ -61,7 +73,7 @@ def read_evidence(raw: Path) -> Evidence:
 
     What an observer failed to leave is noted in the evidence, for the judge. Raises IronbenchError
     when the directory does not hold one run: no or different sessions, a missing description or
-    snapshot, or not exactly one load result.
+    snapshot, not exactly one load result, or not one of its background if the experiment has one.
     """
     directories = sorted(path for path in raw.iterdir() if path.is_dir()) if raw.is_dir() else []
     if not directories:
@@ -81,13 +93,17 @@ def read_evidence(raw: Path) -> Evidence:
             f"{raw} needs {LOAD} from exactly one host and has it from {found}; where there is none, the "
             "generator did not finish and its journal.txt says why."
         )
-    load = read_record(generators[0] / LOAD, LoadResult)
+    load, background = read_record(generators[0] / LOAD, LoadResult), None
+    if session.experiment.background is not None:
+        background = read_record(generators[0] / BACKGROUND_LOAD, LoadResult)
     return Evidence(
         session=session,
         generator=generators[0].name,
         load=load,
-        hosts=[_host_evidence(path, load) for path in directories],
+        background=background,
+        hosts=[_host_evidence(path, load, background) for path in directories],
         third_means_ms=_third_means(generators[0] / REQUESTS),
+        background_third_means_ms=_third_means(generators[0] / BACKGROUND_REQUESTS),
     )
 
 
@@ -102,7 +118,9 @@ def read_distribution(raw: Path) -> str | wrk2.Distribution:
     paths = sorted(raw.glob(f"*/{HISTOGRAMS}"))
     if len(paths) != 1:
         raise IronbenchError(f"{raw} needs {HISTOGRAMS} from exactly one host and has {len(paths)}.")
-    return read_record(paths[0], Histograms).latency
+    encoded = read_record(paths[0], Histograms).latency
+    check(encoded, str(paths[0]))
+    return encoded
 
 
 def merge_distributions(distributions: list[str | wrk2.Distribution]) -> Latency:
@@ -112,43 +130,72 @@ def merge_distributions(distributions: list[str | wrk2.Distribution]) -> Latency
     """
     encoded = [one for one in distributions if isinstance(one, str)]
     printed = [one for one in distributions if isinstance(one, wrk2.Distribution)]
+    _refuse_mixed(encoded, printed)
+    return wrk2.merge(printed) if printed else merge(encoded)
+
+
+def merge_quantiles(distributions: Sequence[str | wrk2.Distribution], shares: Sequence[float]) -> list[float]:
+    """Return the milliseconds that each part of the merged samples does not exceed; raises as above."""
+    encoded = [one for one in distributions if isinstance(one, str)]
+    printed = [one for one in distributions if isinstance(one, wrk2.Distribution)]
+    _refuse_mixed(encoded, printed)
+    return wrk2.quantiles(printed, shares) if printed else quantiles(total(encoded), shares)
+
+
+def _refuse_mixed(encoded: list[str], printed: list[wrk2.Distribution]) -> None:
     if encoded and printed:
         raise IronbenchError(
             "runs of wrk2 and of the built-in generator do not merge; compare them side by side."
         )
-    return wrk2.merge(printed) if printed else merge(encoded)
 
 
-def _host_evidence(directory: Path, load: LoadResult) -> HostEvidence:
+def read_cores(raw: Path) -> dict[str, list[CpuSample]]:
+    """Return sar's samples of single CPUs among the raw outputs of a sealed run, by host.
+
+    A host without a readable record is left out: what the judge had to say of it is in the ledger.
+    """
+    found = {}
+    for path in sorted(raw.glob(f"*/{SAR}")):
+        try:
+            found[path.parent.name] = sar.cpu_samples(path.read_bytes())
+        except (OSError, IronbenchError):
+            continue
+    return found
+
+
+def _host_evidence(directory: Path, load: LoadResult, background: LoadResult | None) -> HostEvidence:
     host = read_record(directory / "host.json", Host)
     if host.name != directory.name:
         raise IronbenchError(f"{directory} holds the outputs of host {host.name}; name it so.")
     cpu: list[ServiceCpu] = []
     cores: list[CoreUse] = []
     checks: list[CpuCheck] = []
+    system: SystemUse | None = None
     mhz: float | None = None
     unusable: list[str] = []
-    if load.gate.ok:  # else there was no window to look at
+    if load.gate.ok and (background is None or background.gate.ok):  # else there was no window to look at
         samples, sar_json = None, b""
         try:
             samples = cgroup.read(directory / "cgroup.jsonl")
-            cpu = cgroup.service_cpu(samples, host, load)
+            cpu = cgroup.service_cpu(samples, host, load, background)
             mhz = cgroup.mean_mhz(samples, host, load)
         except IronbenchError as error:
             unusable.append(f"cgroup.jsonl: {error}")
         try:
-            sar_json = _read_bytes(directory / "sar.json")
+            sar_json = _read_bytes(directory / SAR)
             cores = sar.core_use(sar_json, load.first_send_ns, load.drained_ns)
+            system = sar.system_use(sar_json, load.first_send_ns, load.drained_ns)
             if samples is not None:
                 checks = cpu_check(samples, sar_json, host, load)
         except IronbenchError as error:
-            unusable.append(f"sar.json: {error}")
+            unusable.append(f"{SAR}: {error}")
     return HostEvidence(
         host=host,
         before=read_record(directory / "before.json", Snapshot),
         after=read_record(directory / "after.json", Snapshot),
         cpu=[msgspec.structs.replace(item, host=host.name) for item in cpu],
         cores=[msgspec.structs.replace(item, host=host.name) for item in cores],
+        system=system and msgspec.structs.replace(system, host=host.name),
         cpu_check=[msgspec.structs.replace(item, host=host.name) for item in checks],
         mhz=mhz,
         unusable=unusable,

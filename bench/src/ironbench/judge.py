@@ -12,14 +12,16 @@ from ironbench.records import (
     CoreLayout,
     CoreUse,
     CpuCheck,
-    Experiment,
     Finding,
     Host,
+    Load,
     LoadResult,
     Record,
+    RequestTemplate,
     ServiceCpu,
     Session,
     Snapshot,
+    SystemUse,
     UnitState,
 )
 
@@ -35,6 +37,7 @@ class HostEvidence(Record, frozen=True, kw_only=True):
     after: Snapshot
     cpu: list[ServiceCpu]
     cores: list[CoreUse]
+    system: SystemUse | None = None
     cpu_check: list[CpuCheck]
     mhz: float | None
     unusable: list[str]
@@ -48,9 +51,23 @@ class Evidence(Record, frozen=True, kw_only=True):
     generator: str
     """Name of the host that generated the load."""
     load: LoadResult
+    background: LoadResult | None = None
+    """Of the experiment's background, if it has one."""
     hosts: list[HostEvidence]
     third_means_ms: tuple[float, float, float] | None
     """Mean latency of the requests due in each third of the window; None where one has none."""
+    background_third_means_ms: tuple[float, float, float] | None = None
+
+
+class OneLoad(Record, frozen=True, kw_only=True):
+    """One of the loads of a run, its own or the background; the same rules hold for both."""
+
+    where: str
+    """Start of a sentence about it; empty for the run's own."""
+    request: RequestTemplate
+    load: Load
+    result: LoadResult
+    third_means_ms: tuple[float, float, float] | None
 
 
 class Threshold(Record, frozen=True, kw_only=True):
@@ -131,11 +148,37 @@ def judge(evidence: Evidence) -> tuple[list[Finding], list[Finding]]:
     return list(_instrument_faults(evidence)), list(_outcomes(evidence))
 
 
+def loads(evidence: Evidence) -> list[OneLoad]:
+    """Return the loads of a run, its own first."""
+    experiment = evidence.session.experiment
+    found = [
+        OneLoad(
+            where="",
+            request=experiment.request,
+            load=experiment.load,
+            result=evidence.load,
+            third_means_ms=evidence.third_means_ms,
+        )
+    ]
+    if experiment.background is not None and evidence.background is not None:
+        found.append(
+            OneLoad(
+                where="in the background, ",
+                request=experiment.background.request,
+                load=experiment.background.load,
+                result=evidence.background,
+                third_means_ms=evidence.background_third_means_ms,
+            )
+        )
+    return found
+
+
 # --- instrument faults -------------------------------------------------------------------------
 
 
 def _instrument_faults(evidence: Evidence) -> Iterator[Finding]:
-    yield from _generator_faults(evidence)
+    for one in loads(evidence):
+        yield from _generator_faults(evidence, one)
     for host in evidence.hosts:
         yield from _named(host, _steal(host))
         yield from _named(host, _throttling(host))
@@ -147,11 +190,11 @@ def _instrument_faults(evidence: Evidence) -> Iterator[Finding]:
         yield from _named(host, _interrupted(host))
 
 
-def _generator_faults(evidence: Evidence) -> Iterator[Finding]:
-    load = evidence.load
+def _generator_faults(evidence: Evidence, one: OneLoad) -> Iterator[Finding]:
+    load = one.result
     packed = any(h.host.layout.packed for h in evidence.hosts if h.host.name == evidence.generator)
     floor = _limit(SEND_LAG_FLOOR_MS, packed=packed)
-    gap_ms = 1000 / evidence.session.experiment.load.rate
+    gap_ms = 1000 / one.load.rate
     limit = max(floor, _limit(SEND_LAG_SHARE, packed=packed) * gap_ms)
     lags = (
         (
@@ -170,7 +213,7 @@ def _generator_faults(evidence: Evidence) -> Iterator[Finding]:
         if lag is not None and lag.p99 > limit:
             yield Finding(
                 kind=kind,
-                detail=f"{sentence.format(f'{lag.p99:.1f}')} (limit {limit:.1f} ms)",
+                detail=f"{one.where}{sentence.format(f'{lag.p99:.1f}')} (limit {limit:.1f} ms)",
                 host=evidence.generator,
                 value=lag.p99,
                 threshold=limit,
@@ -179,7 +222,7 @@ def _generator_faults(evidence: Evidence) -> Iterator[Finding]:
     if load.cpu_share > limit:
         yield Finding(
             kind="generator-saturated",
-            detail=f"the generator used {load.cpu_share:.2f} of one CPU (limit {limit:.2f})",
+            detail=f"{one.where}the generator used {load.cpu_share:.2f} of one CPU (limit {limit:.2f})",
             host=evidence.generator,
             value=load.cpu_share,
             threshold=limit,
@@ -320,16 +363,27 @@ def _interrupted(host: HostEvidence) -> Iterator[Finding]:
 
 
 def _outcomes(evidence: Evidence) -> Iterator[Finding]:
-    load, experiment = evidence.load, evidence.session.experiment
+    every = loads(evidence)
+    for one in every:
+        yield from _load_outcomes(evidence, one, loaded=all(other.result.gate.ok for other in every))
+    for host in evidence.hosts:
+        yield from _named(host, _crashes(host))
+    for one in every:
+        yield from _drift(one)
+
+
+def _load_outcomes(evidence: Evidence, one: OneLoad, *, loaded: bool) -> Iterator[Finding]:
+    """Give the outcomes of one load; without a passed gate of each there was none (``loaded``)."""
+    load = one.result
     if not load.gate.ok:
-        yield Finding(kind="gate", detail=load.gate.detail)
-    share = _answered(load, experiment) if load.gate.ok else 1.0  # else there was no load
+        yield Finding(kind="gate", detail=f"{one.where}{load.gate.detail}")
+    share = _answered(one) if loaded else 1.0
     if share < SATURATION.limit:
-        expected = ", as this experiment expects" if experiment.expect_saturation else ""
+        expected = ", as this experiment expects" if evidence.session.experiment.expect_saturation else ""
         yield Finding(
             kind="saturation",
-            detail=f"{load.achieved_rps:.1f} of {load.offered_rps:g} requests per second were answered, "
-            f"{load.unsent} were still unsent at the window's end{expected}",
+            detail=f"{one.where}{load.achieved_rps:.1f} of {load.offered_rps:g} requests per second were "
+            f"answered, {load.unsent} were still unsent at the window's end{expected}",
             value=share,
             threshold=SATURATION.limit,
         )
@@ -337,43 +391,49 @@ def _outcomes(evidence: Evidence) -> Iterator[Finding]:
         if count and kind == "timeout":
             yield Finding(
                 kind="timeouts",
-                detail=f"{count} requests had no answer after {evidence.session.timeout_s:g} s",
+                detail=f"{one.where}{count} requests had no answer after {evidence.session.timeout_s:g} s",
                 value=count,
                 threshold=0,
             )
         elif count:
-            yield Finding(kind="errors", detail=f"{count} errors of kind {kind}", value=count, threshold=0)
+            yield Finding(
+                kind="errors", detail=f"{one.where}{count} errors of kind {kind}", value=count, threshold=0
+            )
     if load.unexpected_status:
-        wanted = str(experiment.request.expect.status)
+        wanted = str(one.request.expect.status)
         others = ", ".join(f"{n} x {code}" for code, n in sorted(load.statuses.items()) if code != wanted)
         yield Finding(
             kind="unexpected-status",
-            detail=f"{load.unexpected_status} answers were not {wanted}" + (f" ({others})" if others else ""),
+            detail=f"{one.where}{load.unexpected_status} answers were not {wanted}"
+            + (f" ({others})" if others else ""),
             value=load.unexpected_status,
             threshold=0,
         )
-    for host in evidence.hosts:
-        yield from _named(host, _crashes(host))
-    if evidence.third_means_ms:
-        first, _, last = evidence.third_means_ms
-        if first > 0 and last / first > DRIFT.limit:
-            yield Finding(
-                kind="drift",
-                detail=f"the mean latency was {first:.1f} ms in the window's first third and {last:.1f} ms "
-                "in its last",
-                value=last / first,
-                threshold=DRIFT.limit,
-            )
 
 
-def _answered(load: LoadResult, experiment: Experiment) -> float:
+def _drift(one: OneLoad) -> Iterator[Finding]:
+    if not one.third_means_ms:
+        return
+    first, _, last = one.third_means_ms
+    if first > 0 and last / first > DRIFT.limit:
+        yield Finding(
+            kind="drift",
+            detail=f"{one.where}the mean latency was {first:.1f} ms in the window's first third and "
+            f"{last:.1f} ms in its last",
+            value=last / first,
+            threshold=DRIFT.limit,
+        )
+
+
+def _answered(one: OneLoad) -> float:
     """Share of the offered requests that were answered, or may have been under way at the end.
 
     wrk2 does not wait for the answers under way when its time is up: at most one a connection.
     """
+    load = one.result
     if load.backend != WRK2:
         return load.achieved_rps / load.offered_rps
-    under_way = experiment.load.connections / load.window_s
+    under_way = one.load.connections / load.window_s
     return min(1.0, (load.achieved_rps + under_way) / load.offered_rps)
 
 

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ironbench.records import SCHEMA, Experiment, Pending, Plan, PlannedRun, Run, Session, Study
-from ironbench.study import select
+from ironbench.records import SCHEMA, Pending, Plan, PlannedRun, Run, Session, Study, side_name
+from ironbench.study import first_variant, select
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-IDLE_S = 2.0
-"""Quiet time before the window, for the services' idle CPU rate: it always holds one whole second of
-sar's samples, and is short enough that caches and connections of the warm-up stay as they are."""
+    from ironbench.records import Experiment
+
+IDLE_S = 1.5
+"""Quiet time before the window, for the services' idle CPU rate, 2 s in the mean since the window starts with a
+second: it always holds one whole second of sar's samples, and is short enough that caches and connections of the
+warm-up stay as they are."""
 TIMEOUT_S = 10.0
 """Of one request. Ten times the slowest mean of the article (1.1 s), so a busy host still answers."""
 DRAIN_S = 10.0
@@ -28,8 +31,8 @@ ALIGN_S = 1.05
 """The window starts 50 ms after a whole second: a wait of at most this."""
 CONNECT_S = 0.7
 """For start-up of the generator, connecting, and the gate."""
-OVERHEAD_S = 10.0
-"""Preparation, collection and sealing of one session, until sealed runs tell better."""
+OVERHEAD_S = 3.0
+"""Preparation, collection and sealing of one session, as on two CPUs of 2026, until sealed runs tell better."""
 
 
 def make_plan(  # noqa: PLR0913 - a plan has this many independent inputs
@@ -44,16 +47,23 @@ def make_plan(  # noqa: PLR0913 - a plan has this many independent inputs
 ) -> Plan:
     """Plan the chosen experiments in randomised, interleaved blocks.
 
-    A round holds one block of every experiment in random order, a block one run of each of its
-    variants in random order. The order is that of seeded digests, so that it is the same on every
-    version of Python. Raises IronbenchError for names that the study does not have.
+    A round holds one block of every experiment in random order, a block one run of each of its sides in
+    random order: its variants, and where the protocol has an A/A, once more the one that the others are
+    compared with. The order is that of seeded digests, so that it is the same on every version of Python.
+    Raises IronbenchError for names that the study does not have.
     """
     rules, chosen = select(study, protocol, experiments, variants)
+    sides = {name: _sides(experiment, study.baseline, a_a=rules.a_a) for name, experiment in chosen.items()}
     runs: list[PlannedRun] = []
     for block in range(1, rules.blocks + 1):
         for name in _shuffled(seed, f"{block}", chosen):
-            for variant in _shuffled(seed, f"{block}/{name}", chosen[name].variants):
-                runs.append(PlannedRun(position=len(runs) + 1, experiment=name, block=block, variant=variant))
+            for side in _shuffled(seed, f"{block}/{name}", sides[name]):
+                variant, again = sides[name][side]
+                runs.append(
+                    PlannedRun(
+                        position=len(runs) + 1, experiment=name, block=block, variant=variant, again=again
+                    )
+                )
     return Plan(
         schema=SCHEMA,
         id=plan_id,
@@ -64,7 +74,6 @@ def make_plan(  # noqa: PLR0913 - a plan has this many independent inputs
         experiments=chosen,
         warmup_s=rules.warmup_s,
         window_s=rules.window_s,
-        verdicts=rules.verdicts,
         retries=retries,
         runs=runs,
     )
@@ -90,22 +99,18 @@ def schedule(plan: Plan, sealed: Sequence[Run]) -> list[PlannedRun]:
     """
     faulty = {_block(run.run) for run in sealed if run.instrument_faults}
     runs = list(plan.runs)
-    blocks = list(dict.fromkeys(_block(run) for run in runs))
-    for experiment, block, attempt in blocks:  # grows while it is walked
+    blocks: dict[tuple[str, int, int], dict[str, PlannedRun]] = {}
+    for run in runs:
+        blocks.setdefault(_block(run), {})[run.side] = run
+    order = list(blocks)
+    for experiment, block, attempt in order:  # grows while it is walked
         if (experiment, block, attempt) not in faulty or attempt > plan.retries:
             continue
-        blocks.append((experiment, block, attempt + 1))
-        variants = plan.experiments[experiment].variants
-        for variant in _shuffled(plan.seed, f"{block}/{experiment}/{attempt + 1}", variants):
-            runs.append(
-                PlannedRun(
-                    position=len(runs) + 1,
-                    experiment=experiment,
-                    block=block,
-                    variant=variant,
-                    attempt=attempt + 1,
-                )
-            )
+        order.append((experiment, block, attempt + 1))
+        sides = blocks[experiment, block, 1]
+        for side in _shuffled(plan.seed, f"{block}/{experiment}/{attempt + 1}", sides):
+            again = msgspec.structs.replace(sides[side], position=len(runs) + 1, attempt=attempt + 1)
+            runs.append(again)
     return runs
 
 
@@ -138,9 +143,11 @@ def make_session(plan: Plan, run: PlannedRun) -> Session:
 
 def pending(plan: Plan, sealed: Sequence[Run]) -> Pending:
     """Tell what comes next, and how far the plan is."""
-    total = len(schedule(plan, sealed))
-    run = next_run(plan, sealed)
-    if run is None:
+    whole = schedule(plan, sealed)
+    total = len(whole)
+    done = {run.run.key for run in sealed}
+    left = [run for run in whole if run.key not in done]
+    if not left:
         return Pending(
             done=True,
             session=None,
@@ -148,9 +155,11 @@ def pending(plan: Plan, sealed: Sequence[Run]) -> Pending:
             sealed=len(sealed),
             total=total,
         )
+    run, after = left[0], left[1] if len(left) > 1 else None
     return Pending(
         done=False,
         session=make_session(plan, run),
+        after=None if after is None else make_session(plan, after),
         progress=f"run {run.position} of {total}: {describe(run)}; {time_left(plan, sealed)}",
         sealed=len(sealed),
         total=total,
@@ -158,9 +167,14 @@ def pending(plan: Plan, sealed: Sequence[Run]) -> Pending:
 
 
 def describe(run: PlannedRun) -> str:
-    """Name a run for people, as ``signin, block 2, final``."""
+    """Name a run for people, as ``signin, block 2, final`` or ``signin, block 2, baseline again``."""
     repetition = f", repetition {run.attempt - 1}" if run.attempt > 1 else ""
-    return f"{run.experiment}, block {run.block}, {run.variant}{repetition}"
+    return f"{run.experiment}, block {run.block}, {describe_side(run)}{repetition}"
+
+
+def describe_side(run: PlannedRun) -> str:
+    """Name for people what a run stands for in its block."""
+    return f"{run.variant} again" if run.again else run.variant
 
 
 def run_seconds(plan: Plan, sealed: Sequence[Run]) -> float:
@@ -178,13 +192,29 @@ def run_seconds(plan: Plan, sealed: Sequence[Run]) -> float:
 
 def time_left(plan: Plan, sealed: Sequence[Run]) -> str:
     """Estimate the remaining time in words."""
-    seconds = run_seconds(plan, sealed) * (len(schedule(plan, sealed)) - len(sealed))
+    return f"about {in_words(run_seconds(plan, sealed) * (len(schedule(plan, sealed)) - len(sealed)))} left"
+
+
+def in_words(seconds: float) -> str:
+    """Round a duration for people, as ``40 s``, ``41 min`` or ``2 h 05 min``."""
     if seconds < 90:
-        return f"about {max(10, round(seconds, -1)):.0f} s left"
+        return f"{max(10, round(seconds, -1)):.0f} s"
     minutes = round(seconds / 60)
     if minutes < 90:
-        return f"about {minutes} min left"
-    return f"about {minutes // 60} h {minutes % 60:02d} min left"
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def window_share(plan: Plan, sealed: Sequence[Run]) -> float | None:
+    """Return the part of the wall time that was inside load windows.
+
+    The wall time is from the first run's start to the last one's sealing, with whatever rest the plan had
+    when it was interrupted. None where the times are not known, as in imported bundles.
+    """
+    if not sealed or not all(run.started_ns for run in sealed):
+        return None
+    wall_ns = max(run.sealed_ns for run in sealed) - min(run.started_ns for run in sealed)
+    return len(sealed) * plan.window_s * 1e9 / wall_ns if wall_ns > 0 else None
 
 
 def _expected_s(plan: Plan) -> float:
@@ -199,5 +229,13 @@ def _digest(seed: int, text: str) -> bytes:
     return hashlib.sha256(f"{seed}/{text}".encode()).digest()
 
 
-def _shuffled(seed: int, label: str, names: Sequence[str] | dict[str, Experiment]) -> list[str]:
+def _shuffled(seed: int, label: str, names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: _digest(seed, f"{label}/{name}"))
+
+
+def _sides(experiment: Experiment, baseline: str, *, a_a: bool) -> dict[str, tuple[str, bool]]:
+    """Return variant and whether it is the second session, by what the session stands for."""
+    sides = [(variant, False) for variant in experiment.variants]
+    if a_a:
+        sides.append((first_variant(experiment, baseline), True))
+    return {side_name(variant, again=again): (variant, again) for variant, again in sides}

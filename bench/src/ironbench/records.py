@@ -14,8 +14,8 @@ import msgspec
 SCHEMA = 1
 
 Arrivals = Literal["even", "poisson", "wrk2-phase"]
-"""When requests are due: one by one at equal distances; one by one with exponential distances;
-or all connections together, as wrk2's threads fire theirs."""
+"""When requests are due: one by one at equal distances; one by one with exponential distances; or each
+connection at equal distances of its own, all within a few ms of each other, as wrk2's are."""
 
 Placement = Literal["as_landed", "balanced"]
 """Which of the app's workers the connections belong to: as they came to lie, or reconnected until every
@@ -76,10 +76,23 @@ class Load(Record, frozen=True, kw_only=True):
     backend: Backend = "ironbench"
 
 
+class Background(Record, frozen=True, kw_only=True):
+    """A second load beside an experiment's own, in the same window and from the same generator.
+
+    It has connections, arrivals, gate, counts and histograms of its own, and walks over the same users.
+    """
+
+    request: RequestTemplate
+    load: Load
+
+
 class Experiment(Record, frozen=True, kw_only=True):
     title: str
     request: RequestTemplate
     load: Load
+    background: Background | None = None
+    """What else the app has to do meanwhile; ``request`` and ``load`` are the foreground then, whose latency
+    is the experiment's."""
     variants: list[str]
     factor: Literal["variant"] = "variant"
     """The one thing that differs between the compared runs."""
@@ -97,8 +110,9 @@ class Protocol(Record, frozen=True, kw_only=True):
     blocks: int
     warmup_s: float
     window_s: float
-    verdicts: bool
-    """False: the report says that this protocol allows no verdict."""
+    a_a: bool = False
+    """True: each block holds the variant that the others are compared with twice. What the two sessions differ
+    by is the noise floor of this host."""
 
 
 class Study(Record, frozen=True, kw_only=True):
@@ -115,6 +129,11 @@ class Study(Record, frozen=True, kw_only=True):
 # --- plan: what comes when ---------------------------------------------------------------------
 
 
+def side_name(variant: str, *, again: bool) -> str:
+    """Name what a session stands for in a comparison: its variant, or the variant's second session."""
+    return f"{variant}.again" if again else variant
+
+
 class PlannedRun(Record, frozen=True, kw_only=True):
     """One run of a plan; ``position`` counts from 1 over the whole plan."""
 
@@ -127,11 +146,18 @@ class PlannedRun(Record, frozen=True, kw_only=True):
     number: int = 1
     """Of the measured runs of one session, from 1; only protocol ``article`` has several. 0 is its sar
     run: that one gives the CPU figures, and its latency does not count."""
+    again: bool = False
+    """The second session of the same variant in its block: what the two differ by is the noise floor (A/A)."""
+
+    @property
+    def side(self) -> str:
+        """What the run stands for in a comparison: its variant, or the variant's second session."""
+        return side_name(self.variant, again=self.again)
 
     @property
     def label(self) -> str:
         """Name of the run within its block."""
-        name = self.variant
+        name = self.side
         if self.number != 1:
             name += f".run{self.number}" if self.number else ".sar"
         return name if self.attempt == 1 else f"{name}.retry{self.attempt - 1}"
@@ -156,7 +182,6 @@ class Plan(Record, frozen=True, kw_only=True):
     """The chosen experiments as they stood when the plan was made."""
     warmup_s: float
     window_s: float
-    verdicts: bool
     retries: int
     runs: list[PlannedRun]
 
@@ -210,6 +235,8 @@ class Host(Record, frozen=True, kw_only=True):
     health_path: str
     state_dir: str
     slice: str
+    placement_port: int = 0
+    """Of the placement service, at base_url's address, for a generator on another machine; 0: there is none."""
 
 
 # --- session: one run as it is handed to the hosts ---------------------------------------------
@@ -230,6 +257,9 @@ class Session(Record, frozen=True, kw_only=True):
     drain_s: float
     expected_s: float
     """From the generator's start to the end of its window, when nothing is wrong."""
+    placement_token: str = ""
+    """What the placement service of the app's host is asked with; drawn anew whenever the session is handed out,
+    and in no bundle."""
 
     @property
     def longest_s(self) -> float:
@@ -328,6 +358,19 @@ class Latency(Record, frozen=True, kw_only=True):
     max: float
 
 
+class Second(Record, frozen=True, kw_only=True):
+    """Latency of the answered requests that were due in one second of the window, in milliseconds.
+
+    Zeros when there are none. Percentiles are of the durations themselves, to the microsecond.
+    """
+
+    count: int
+    mean: float
+    p50: float
+    p99: float
+    max: float
+
+
 class Gate(Record, frozen=True, kw_only=True):
     """The answer to one request before the warm-up, held against the experiment's expectation."""
 
@@ -336,6 +379,13 @@ class Gate(Record, frozen=True, kw_only=True):
     detail: str
     """Empty when ok, else one sentence."""
     body_bytes: int
+
+
+class PlacementService(Record, frozen=True, kw_only=True):
+    """How to ask the app's host, at base_url's address, which worker a connection belongs to."""
+
+    port: int
+    token: str
 
 
 class LoadSpec(Record, frozen=True, kw_only=True):
@@ -360,9 +410,14 @@ class LoadSpec(Record, frozen=True, kw_only=True):
     users_file: str | None
     requests_file: str | None = None
     """JSON lines of requests to send in turn instead of ``request``, which is then the gate's alone."""
+    background: Background | None = None
+    """A second load from processes of its own; both have the same warm-up, quiet time and window."""
+    placement_service: PlacementService | None = None
+    """None: the app is on this machine, whose kernel knows."""
     processes: int | None = None
-    """Processes that share the threads among them. None: one a thread, but no more than the generator
-    has CPUs: beyond, they would only wait for each other. The schedule is the same whatever it is."""
+    """Processes that share the threads of ``load`` among them. None: one a thread, but no more than the
+    generator has CPUs (half of them with a background): beyond, they would only wait for each other. The
+    schedule is the same whatever it is."""
 
 
 class Landing(Record, frozen=True, kw_only=True):
@@ -375,7 +430,7 @@ class Landing(Record, frozen=True, kw_only=True):
     reconnects: int
     """Connections opened anew before the warm-up to balance them."""
     unknown: str
-    """Why ``workers`` is empty, as one sentence; else empty."""
+    """Why ``workers`` or ``workers_after`` is empty, as one sentence; else empty."""
 
 
 class LoadResult(Record, frozen=True, kw_only=True):
@@ -385,6 +440,10 @@ class LoadResult(Record, frozen=True, kw_only=True):
     still waiting for a connection then (the backlog of a saturated system); ``completed`` were
     answered, in the window or while draining. ``achieved_rps`` = completed / window_s: with nothing
     left unsent it equals the offered rate exactly.
+
+    A run with a background has two of these. All times of the clock are those of the run and equal in
+    both: the first send of either, and when both had drained, since the services' CPU time of the two
+    cannot be told apart. All else is each load's own, but for ``cpu_share``.
     """
 
     schema: int
@@ -420,7 +479,7 @@ class LoadResult(Record, frozen=True, kw_only=True):
     """CPU time of the generator's processes from first send to drained."""
     cpu_share: float
     """CPU time over the same time, of one CPU: that of the busiest process, which cannot exceed 1, or the
-    sum over the CPUs that all processes share, whichever is nearer to its limit."""
+    sum over the CPUs that all processes share, the other load's too, whichever is nearer to its limit."""
     local_ports: list[int]
     """By connection; empty for a Unix socket."""
     threads: int = 1
@@ -432,6 +491,9 @@ class LoadResult(Record, frozen=True, kw_only=True):
     timeouts: Latency | None = None
     """Of the requests with the error ``timeout``, from the intended send time until they were given up:
     what they took at least. ``latency`` does not hold them."""
+    seconds: list[Second] | None = None
+    """By second of the window, the last one shorter if the window ends within it; None where the backend
+    does not tell."""
     landing: Landing | None = None
     alarms: list[Finding] = []
     """The generator's own warnings that it, or the system, was saturated."""
@@ -449,6 +511,8 @@ class ServiceCpu(Record, frozen=True, kw_only=True):
     net_ms: float
     """total_ms less idle_ms_per_s over the same time."""
     per_request_ms: float
+    """net_ms over the requests that were answered, in a run with a background those of both loads; 0 when
+    none was."""
     host: str = ""
     """Filled in when the run is sealed."""
 
@@ -468,6 +532,28 @@ class CoreUse(Record, frozen=True, kw_only=True):
     """usr + nice + sys + irq + soft + guest + gnice."""
     usr_whole_record: float
     """%usr over all of sar's samples, load or not: the article's reading."""
+    host: str = ""
+    """Filled in when the run is sealed."""
+
+
+class SarColumn(Record, frozen=True, kw_only=True):
+    """One of sar's columns over its samples in the window, and over all of them: the article's reading."""
+
+    mean: float
+    max: float
+    mean_whole_record: float
+    max_whole_record: float
+
+
+class SystemUse(Record, frozen=True, kw_only=True):
+    """sar's view of one host's scheduler; None where its record lacks the column."""
+
+    samples: int
+    """In the window."""
+    runq_sz: SarColumn | None
+    """Tasks that ran or waited for a CPU at the end of each sample."""
+    cswch_per_s: SarColumn | None
+    """Context switches."""
     host: str = ""
     """Filled in when the run is sealed."""
 
@@ -510,8 +596,12 @@ class Run(Record, frozen=True, kw_only=True):
     started_ns: int
     sealed_ns: int
     load: LoadResult
+    background: LoadResult | None = None
+    """Of the experiment's background, if it has one; its histograms are in raw/HOST/load/background/."""
     cpu: list[ServiceCpu]
     cores: list[CoreUse]
+    system: list[SystemUse] = []
+    """By host; empty where sar was not asked for it."""
     cpu_check: list[CpuCheck]
     affinity: list[Affinity]
     layout: dict[str, CoreLayout]
@@ -521,6 +611,9 @@ class Run(Record, frozen=True, kw_only=True):
     instrument_faults: list[Finding]
     outcomes: list[Finding]
     ironbench_version: str
+    files: dict[str, int] = {}
+    """Bytes of the other files of the run's directory when it was sealed, by path; empty where an earlier
+    ironbench sealed it."""
 
 
 # --- bundle: what a plan leaves behind ---------------------------------------------------------
@@ -559,11 +652,28 @@ class Manifest(Record, frozen=True, kw_only=True):
     """None: ironbench measured the runs itself."""
 
 
+class Collected(Record, frozen=True, kw_only=True):
+    """What a host hands in of one session, from ``ironbench host collect`` to ``ironbench seal``."""
+
+    schema: int
+    host: str
+    key: str
+    """Of the run."""
+    generator_exit: int | None
+    """Exit status, or less the number of the signal; None on a host that generates no load."""
+    started_ns: int
+    """When the host began to prepare the session."""
+    archive: bytes
+    """Its raw outputs, a tar.gz."""
+
+
 class Pending(Record, frozen=True, kw_only=True):
     """What comes next in a bundle."""
 
     done: bool
     session: Session | None
+    after: Session | None = None
+    """The session that follows it whatever its outcome; None where that is not known yet."""
     progress: str
     sealed: int
     total: int
@@ -576,11 +686,140 @@ class Sealed(Record, frozen=True, kw_only=True):
     line: str
     done: bool
     session: Session | None
+    after: Session | None = None
     progress: str
     sealed: int
     total: int
     faults: list[Finding]
     outcomes: list[Finding]
+
+
+# --- evidence: claims, effects, verdicts ---------------------------------------------------------
+
+ClaimKind = Literal["direction", "ratio", "share", "mechanism", "record"]
+"""What a claim says: one side is lower (or higher, or the same); by which factor; which share of the whole a
+named function has; that something happens or does not; or arithmetic over the published logs alone."""
+
+Call = Literal["lower", "higher", "equivalent", "undecided", "too few runs"]
+"""What an effect shows: its interval lies wholly below or above 1 and its value beyond the margin; wholly inside
+the margin; neither; or there are too few blocks for an interval."""
+
+VerdictWord = Literal["holds here", "does not hold here", "undecided", "not testable here"]
+
+
+class Comparison(Record, frozen=True, kw_only=True):
+    """One variant against another, in one metric of one experiment."""
+
+    experiment: str
+    metric: str
+    """A name of ``ironbench.metrics``."""
+    variant: str
+    against: str
+
+
+class Claim(Record, frozen=True, kw_only=True):
+    """One published statement as data."""
+
+    id: str
+    says: str
+    """The statement in one sentence, with the published figures."""
+    source: str
+    """Where the publication has it, as ``signin, table, row P90``."""
+    kind: ClaimKind
+    published: dict[str, float] = {}
+    """Published figures by name, in the metric's unit."""
+    comparison: Comparison | None = None
+    """What is measured for it; its metric is the one that decides."""
+    expects: Literal["lower", "higher", "same"] | None = None
+    """``direction`` and ``mechanism``: the variant's figure against the other's."""
+    ratio: float | None = None
+    """``ratio``: the published figure of the variant over that of the other."""
+    tolerance: float | None = None
+    """``ratio`` and ``share``: how far the figure here may be from the published one, as a part of it."""
+    rule: str = ""
+    """``record``: name of the rule in ``ironbench.published`` that judges it."""
+    arguments: dict[str, str] = {}
+    """``record``: what the rule is applied to."""
+    not_testable: str = ""
+    """Why no bundle can decide it, as one sentence; else empty."""
+
+
+class Claims(Record, frozen=True, kw_only=True):
+    """claims.yml of a study."""
+
+    schema: int
+    claims: list[Claim]
+
+
+class Effect(Record, frozen=True, kw_only=True):
+    """A comparison's outcome: the factor between the two sides over paired blocks."""
+
+    comparison: Comparison
+    value: float | None
+    """Median over blocks of the ratio within a block; None without a block that has both."""
+    low: float | None
+    high: float | None
+    """Ends of the interval; None with too few blocks."""
+    coverage: float | None
+    blocks: int
+    p: float | None
+    """Two-sided, of the exact sign-flip test; None with too few blocks."""
+    p_holm: float | None = None
+    """The same after Holm's correction over the study's claims; None where no claim rests on it."""
+    family: int = 0
+    """Comparisons that the correction ran over."""
+    margin: float
+    """Differences up to this are none, as a factor beyond 1: 0.02 is from 1/1.02 to 1.02."""
+    call: Call
+    packed: bool = False
+    """Measured on a packed layout: no verdict if the metric is a latency."""
+    per_block: dict[int, float] = {}
+    """Ratio by block."""
+    left_out: dict[int, str] = {}
+    """Why a block has no ratio, by block."""
+
+
+class Noise(Record, frozen=True, kw_only=True):
+    """A/A: a variant against itself in one metric of one experiment."""
+
+    effect: Effect
+    floor: float | None
+    """The farther end of the interval, as a factor beyond 1; None with too few blocks."""
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """What a bundle says of one claim."""
+
+    claim: Claim
+    word: VerdictWord
+    reason: str
+    """One sentence."""
+    effect: Effect | None = None
+
+
+class PublishedSeries(Record, frozen=True, kw_only=True):
+    """One column of a published table: the mean latency that it shows, and the runs in its raw logs, in ms."""
+
+    test: str
+    variant: str
+    date: str
+    kernel: str
+    response_bytes: int | None
+    """None where the logs at hand do not tell."""
+    published_ms: float | None
+    """None: in no table."""
+    runs_ms: list[float]
+    """Of each measured run, the first one first; with fewer than ``stats.MIN_BLOCKS`` too few for a verdict."""
+    mean_ms: float
+    """Of all of them."""
+    cv: float | None
+    """Their standard deviation as a part of their mean; None of one run."""
+    run: int | None
+    """Number, from 1, of the run that the published figure is; None: it is none of them."""
+    equal_figures: int
+    """How many of the published mean, P90, P99, StdDev and Max are that run's."""
+    is_mean: bool
+    """The published figure is the mean of all runs."""
 
 
 # --- results: what the report says -------------------------------------------------------------
@@ -607,7 +846,7 @@ class Delta(Record, frozen=True, kw_only=True):
 
 class Row(Record, frozen=True, kw_only=True):
     name: str
-    unit: Literal["ms", "%", "rps", "count", "CPU-ms"]
+    unit: Literal["ms", "%", "rps", "count", "CPU-ms", "CPU-ms/s", "1/s"]
     cells: dict[str, Cell]
     """By variant."""
     delta: Delta | None
@@ -618,6 +857,8 @@ class Scorecard(Record, frozen=True, kw_only=True):
 
     experiment: str
     title: str
+    background: str = ""
+    """What the app had to do meanwhile, in words; empty without a background."""
     variants: list[str]
     first: str
     last: str
@@ -656,6 +897,76 @@ class RunFigures(Record, frozen=True, kw_only=True):
     mhz: float | None
     instrument_faults: list[Finding]
     outcomes: list[Finding]
+    again: bool = False
+    """The second session of its variant in its block."""
+    placement: str = ""
+    """Connections by worker, the most first, as ``3+1``; ``3+1 to 2+2`` when reconnecting moved some in the
+    window; empty where it is not known."""
+    figures: dict[str, float] = {}
+    """By name of ``ironbench.metrics``; those that the run has."""
+
+    @property
+    def side(self) -> str:
+        """As PlannedRun.side."""
+        return side_name(self.variant, again=self.again)
+
+
+class Curve(Record, frozen=True, kw_only=True):
+    """Latency distribution of one side of an experiment, its counted runs merged by count."""
+
+    experiment: str
+    side: str
+    count: int
+    shares: list[float]
+    """Parts of the samples, ascending, the last one 1."""
+    ms: list[float]
+    """What that part does not exceed."""
+
+
+class CoreSeries(Record, frozen=True, kw_only=True):
+    """One CPU by second of the window, per cent busy; None where sar has no sample of just that second."""
+
+    host: str
+    cpu: int
+    owners: list[str]
+    """Whose the CPU is by the core layout."""
+    busy: list[float | None]
+    """In the shown run."""
+    median: list[float | None]
+    """Over the runs."""
+
+
+class WithinRun(Record, frozen=True, kw_only=True):
+    """What happened within the window of one side's runs: one run, and medians over all."""
+
+    experiment: str
+    side: str
+    shown: str
+    """Key of the run whose headline metric is the median one."""
+    runs: int
+    """Counted runs of the side."""
+    latency: list[Second]
+    """In the shown run; empty where the backend does not tell."""
+    median_mean_ms: list[float | None]
+    """Median over the runs of the mean of that second; None where no run has an answer."""
+    cores: list[CoreSeries]
+    core_runs: int
+    """Runs that ``CoreSeries.median`` is over."""
+
+
+class Stratum(Record, frozen=True, kw_only=True):
+    """Counted runs of one side whose connections lay alike."""
+
+    experiment: str
+    side: str
+    declared: Placement
+    placement: str
+    runs: int
+    requests: int
+    mean_ms: float
+    """Over all requests of these runs."""
+    app_cpu_ms: float | None
+    """Median over the runs, per request."""
 
 
 class CheckSummary(Record, frozen=True, kw_only=True):
@@ -683,12 +994,24 @@ class Results(Record, frozen=True, kw_only=True):
     retries: int
     warmup_s: float
     window_s: float
-    verdicts: bool
+    window_share: float | None = None
+    """Part of the wall time from the first run's start to the last one's sealing that was inside load windows;
+    None where the times are not known."""
     sealed: int
     total: int
     scorecards: list[Scorecard]
     runs: list[RunFigures]
     cpu_check: list[CheckSummary]
+    damaged: list[Finding] = []
+    """Files that are not as they were sealed: what they tell is left out of all figures."""
+    noise: list[Noise] = []
+    effects: list[Effect] = []
+    claims: list[Verdict] = []
+    published: list[PublishedSeries] = []
+    """Of the study's publication, where the bundle carries its logs' figures."""
+    curves: list[Curve] = []
+    within: list[WithinRun] = []
+    strata: list[Stratum] = []
     layout: dict[str, CoreLayout]
     """By host."""
     environment: dict[str, dict]

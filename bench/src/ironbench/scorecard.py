@@ -6,12 +6,30 @@ that a session yields one figure of (CPU, rate) is shown as the median and the r
 
 from __future__ import annotations
 
+import json
 import statistics
+from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ironbench.cpus import parse_cpu_list
-from ironbench.plan import schedule
+from ironbench.effects import make_effects
+from ironbench.metrics import (
+    METRICS,
+    MIN_ABOVE,
+    PERCENTILES,
+    SERVICES,
+    app_cpus,
+    core,
+    errors,
+    per_request_ms,
+    percentile_shown,
+    scheduler,
+    sum_cpu_ms,
+)
+from ironbench.plan import schedule, window_share
+from ironbench.published import published_series
 from ironbench.records import (
     SCHEMA,
     Cell,
@@ -28,22 +46,29 @@ from ironbench.records import (
     RunFigures,
     Scorecard,
 )
+from ironbench.study import first_variant
+from ironbench.verdict import asked, judge_claims
+from ironbench.within import placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ironbench.metrics import Metric
+    from ironbench.published import Published
+    from ironbench.records import Background, Claim
+
 D = TypeVar("D")
 """A run's latency distribution, of whatever form ``merge`` takes."""
 
-SERVICES = ("app", "postgresql", "pgbouncer", "valkey")
-
-MIN_ABOVE = 10
-"""Samples above a percentile, below which it is hidden: it is then one of the few largest values."""
 DESCRIPTION = "description.yml"
 """An imported bundle's copy of what its importer said of the logs."""
 HIDDEN = f"n<{MIN_ABOVE}"
-
-PERCENTILES = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
+SCHEDULER = (
+    ("Run queue in the window, max", "count", "runq_sz", "max"),
+    ("Context switches in the window, mean", "1/s", "cswch_per_s", "mean"),
+)
+"""Title, unit, column and figure of the rows on the scheduler of the app's host."""
+NOT_MEASURED = "not measured"
 
 
 def make_results(  # noqa: PLR0913 - a bundle has this many parts
@@ -55,14 +80,23 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
     *,
     merge: Callable[[list[D]], Latency],
     rendered_by: str,
+    claims: Sequence[Claim] = (),
+    published: Published | None = None,
 ) -> Results:
-    """Compute all figures of a bundle.
+    """Compute all figures of a bundle, and what they say of its claims.
 
     ``distributions`` holds the latency distribution of each run by its key, ``merge`` adds them up by
     count.
     """
     excluded = why_excluded(plan, runs)
     counted = [run for run in runs if run.run.key not in excluded]
+    noise, effects = make_effects(
+        plan,
+        counted,
+        asked(claims, plan),
+        latency=lambda several: merge([distributions[run.run.key] for run in several]),
+    )
+    effects, verdicts = judge_claims(claims, effects, plan, published)
     return Results(
         schema=SCHEMA,
         rendered_by=rendered_by,
@@ -73,15 +107,19 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         retries=plan.retries,
         warmup_s=plan.warmup_s,
         window_s=plan.window_s,
-        verdicts=plan.verdicts,
+        window_share=window_share(plan, runs),
         sealed=len(runs),
         total=len(schedule(plan, runs)),
         scorecards=[_scorecard(plan, name, counted, distributions, merge) for name in plan.experiments],
         runs=[_figures(run, excluded.get(run.run.key, "")) for run in runs],
         cpu_check=_check_summaries(counted),
+        noise=noise,
+        effects=effects,
+        claims=verdicts,
+        published=published_series(published),
         layout=_layouts(runs),
         environment=environment,
-        reproduce=_commands(manifest, plan),
+        reproduce=_commands(manifest, plan, with_claims=bool(claims)),
     )
 
 
@@ -91,16 +129,15 @@ def why_excluded(plan: Plan, runs: Sequence[Run]) -> dict[str, str]:
     Of a repeated block the last attempt that is complete counts, whole, so that its runs were
     measured side by side; in it, runs with an instrument fault do not count either.
     """
-    sizes: dict[tuple[str, int, int], int] = {}
-    for run in runs:
-        key = run.run.experiment, run.run.block, run.run.attempt
-        sizes[key] = sizes.get(key, 0) + 1
+    whole = Counter((planned.experiment, planned.block) for planned in plan.runs)
+    sizes = Counter((run.run.experiment, run.run.block, run.run.attempt) for run in runs)
+    last_complete: dict[tuple[str, int], int] = {}
+    for (experiment, block, attempt), size in sizes.items():
+        if size == whole[experiment, block]:
+            last_complete[experiment, block] = max(attempt, last_complete.get((experiment, block), 1))
     reasons = {}
     for run in runs:
-        experiment, block = run.run.experiment, run.run.block
-        whole = sum((planned.experiment, planned.block) == (experiment, block) for planned in plan.runs)
-        complete = [a for (e, b, a), n in sizes.items() if (e, b) == (experiment, block) and n == whole]
-        counting = max(complete, default=1)
+        counting = last_complete.get((run.run.experiment, run.run.block), 1)
         if run.instrument_faults:
             kinds = dict.fromkeys(fault.kind for fault in run.instrument_faults)
             reasons[run.run.key] = f"instrument fault: {', '.join(kinds)}"
@@ -109,17 +146,6 @@ def why_excluded(plan: Plan, runs: Sequence[Run]) -> dict[str, str]:
         elif run.run.attempt > counting:
             reasons[run.run.key] = "its block is not complete yet"
     return reasons
-
-
-def percentile_shown(count: int, percentile: float) -> bool:
-    """Whether at least MIN_ABOVE of ``count`` samples lie above the percentile."""
-    # Per mille in whole numbers: 100 samples have exactly 10 above p90, whatever floats say.
-    return count * round(1000 - 10 * percentile) >= MIN_ABOVE * 1000
-
-
-def per_request_ms(run: Run) -> dict[str, float]:
-    """CPU-ms per request by service; the load generator and the rest of the host are none."""
-    return {cpu.service: cpu.per_request_ms for cpu in run.cpu if cpu.service in SERVICES}
 
 
 # --- one experiment ----------------------------------------------------------------------------
@@ -134,9 +160,10 @@ def _scorecard(
 ) -> Scorecard:
     experiment = plan.experiments[name]
     variants = experiment.variants
-    first = plan.baseline if plan.baseline in variants else variants[0]
+    first = first_variant(experiment, plan.baseline)
     last = variants[-1]
-    observed = {v: [r for r in counted if (r.run.experiment, r.run.variant) == (name, v)] for v in variants}
+    # By side: a variant's second session is its A/A, and no part of its figures.
+    observed = {v: [r for r in counted if (r.run.experiment, r.run.side) == (name, v)] for v in variants}
     runs = {v: [r for r in observed[v] if r.run.number] for v in variants}
     latency = {v: merge([distributions[r.run.key] for r in runs[v]]) for v in variants if runs[v]}
 
@@ -158,23 +185,45 @@ def _scorecard(
         row("Max latency", "ms", lambda v: Cell(value=latency[v].max)),
     ]
     for cpu in _app_cpus(observed):
-        usr, busy = _core(cpu, "usr_whole_record"), _core(cpu, "busy")
-        rows.append(over_sessions(f"CPU {cpu} %usr, whole sar record", "%", usr, observed))
-        rows.append(over_sessions(f"CPU {cpu} busy in the window", "%", busy, observed))
+        for title, field in (("%usr, whole sar record", "usr_whole_record"), ("busy in the window", "busy")):
+            figure = partial(core, cpu=cpu, field=field)
+            rows.append(over_sessions(f"CPU {cpu} {title}", "%", figure, observed))
+    for title, unit, column, field in SCHEDULER:
+        figure = partial(scheduler, column=column, field=field)
+        if any(figure(run) is not None for found in observed.values() for run in found):
+            rows.append(over_sessions(title, unit, figure, observed))
     rows.append(over_sessions("Achieved rate", "rps", lambda run: run.load.achieved_rps))
     rows.append(
-        row("Errors and unexpected statuses", "count", lambda v: Cell(value=sum(map(errors, runs[v]))))
+        row(
+            "Errors and unexpected statuses",
+            "count",
+            lambda v: Cell(value=sum(errors(run.load) for run in runs[v])),
+        )
     )
+    if experiment.background is not None:
+        rows += [
+            row(metric.title, metric.unit, partial(_of_background, metric, runs))
+            for metric in METRICS.values()
+            if metric.source == "background"
+        ]
+    per_request = "CPU per request" if experiment.background is None else "CPU per request of both loads"
     rows += [
         over_sessions(
-            f"CPU per request: {service}", "CPU-ms", lambda run, s=service: per_request_ms(run).get(s)
+            f"{per_request}: {service}", "CPU-ms", lambda run, s=service: per_request_ms(run).get(s)
         )
         for service in SERVICES
     ]
-    rows.append(over_sessions("CPU per request: sum", "CPU-ms", _sum_cpu))
+    rows.append(over_sessions(f"{per_request}: sum", "CPU-ms", sum_cpu_ms))
+    if experiment.background is not None:
+        rows += [
+            over_sessions(metric.title, metric.unit, metric.figure)
+            for metric in METRICS.values()
+            if metric.unit == "CPU-ms/s"
+        ]
     return Scorecard(
         experiment=name,
         title=experiment.title,
+        background=_in_words(experiment.background) if experiment.background else "",
         variants=variants,
         first=first,
         last=last,
@@ -185,9 +234,16 @@ def _scorecard(
     )
 
 
-def errors(run: Run) -> int:
-    """Errors of all kinds and answers with an unexpected status."""
-    return sum(run.load.errors.values()) + run.load.unexpected_status
+def _in_words(background: Background) -> str:
+    request, load = background.request, background.load
+    return f"{request.method} {request.path}, {load.rate:g} requests per second over {load.connections} connections"
+
+
+def _of_background(metric: Metric, runs: dict[str, list[Run]], variant: str) -> Cell:
+    figures = [metric.figure(run) for run in runs[variant]]
+    if metric.unit == "count":
+        return Cell(value=sum(figure for figure in figures if figure is not None))
+    return _median(figures, empty=HIDDEN if metric.latency else NOT_MEASURED)
 
 
 def _percentile(latency: Latency, name: str) -> Cell:
@@ -196,10 +252,10 @@ def _percentile(latency: Latency, name: str) -> Cell:
     return Cell(value=getattr(latency, name))
 
 
-def _median(figures: Sequence[float | None] | object) -> Cell:
+def _median(figures: Sequence[float | None] | object, empty: str = NOT_MEASURED) -> Cell:
     known = [figure for figure in figures if figure is not None]  # type: ignore[union-attr]
     if not known:
-        return Cell(value=None, note="not measured")
+        return Cell(value=None, note=empty)
     return Cell(value=statistics.median(known), low=min(known), high=max(known))
 
 
@@ -214,28 +270,8 @@ def _delta(first: Cell, last: Cell, unit: str) -> Delta | None:
 
 
 def _app_cpus(runs: dict[str, list[Run]]) -> list[int]:
-    texts = (text for variant in runs.values() for run in variant for text in _app_hosts(run).values())
+    texts = {text for variant in runs.values() for run in variant for text in app_cpus(run).values()}
     return sorted({cpu for text in texts for cpu in parse_cpu_list(text)})
-
-
-def _app_hosts(run: Run) -> dict[str, str]:
-    """Return the app's CPUs by host; where no cgroup was measured (an imported run), the layout's."""
-    if not run.cpu:
-        return {host: layout.app for host, layout in run.layout.items()}
-    return {cpu.host: cpu.cpus for cpu in run.cpu if cpu.service == "app"}
-
-
-def _core(cpu: int, field: str) -> Callable[[Run], float | None]:
-    def figure(run: Run) -> float | None:
-        hosts = _app_hosts(run)
-        return next((getattr(c, field) for c in run.cores if c.cpu == cpu and c.host in hosts), None)
-
-    return figure
-
-
-def _sum_cpu(run: Run) -> float | None:
-    figures = per_request_ms(run)
-    return sum(figures.values()) if figures else None
 
 
 # --- the whole bundle --------------------------------------------------------------------------
@@ -262,10 +298,15 @@ def _figures(run: Run, why_not: str) -> RunFigures:
         achieved_rps=run.load.achieved_rps,
         latency=run.load.latency,
         app_cpu_ms=per_request_ms(run).get("app"),
-        sum_cpu_ms=_sum_cpu(run),
+        sum_cpu_ms=sum_cpu_ms(run),
         mhz=_app_mhz(run),
         instrument_faults=run.instrument_faults,
         outcomes=run.outcomes,
+        again=run.run.again,
+        placement=placement(run.load.landing),
+        figures={
+            name: figure for name, metric in METRICS.items() if (figure := metric.figure(run)) is not None
+        },
     )
 
 
@@ -300,20 +341,29 @@ def _layouts(runs: Sequence[Run]) -> dict[str, CoreLayout]:
     return dict(sorted(layouts.items()))
 
 
-def _commands(manifest: Manifest, plan: Plan) -> list[str]:
+def _commands(manifest: Manifest, plan: Plan, *, with_claims: bool) -> list[str]:
     if manifest.imported is not None:
-        return [
-            f"ironbench import bundle LOGS --describe results/{plan.id}/{DESCRIPTION} --id {plan.id}-again"
-        ]
+        study = f" --study studies/{plan.study}" if with_claims else ""
+        describe = f"--describe results/{plan.id}/{DESCRIPTION}"
+        return [f"ironbench import bundle LOGS {describe}{study} --id {plan.id}-again"]
     chosen = "".join(f" --experiment {name}" for name in plan.experiments)
     variants = dict.fromkeys(v for e in plan.experiments.values() for v in e.variants)
     chosen += "".join(f" --variant {name}" for name in variants)
     commands = [] if manifest.git is None else [f"git checkout {manifest.git.commit}"]
     make = f"ironbench plan --study studies/{plan.study} --protocol {plan.protocol}{chosen}"
     make += f" --seed {plan.seed} --retries {plan.retries} --results results --id {plan.id}-again"
+    # The bench playbook goes on with the unfinished bundle that asks just this.
+    asked = {
+        "bench_study": f"{{{{ playbook_dir }}}}/../studies/{plan.study}",
+        "bench_protocol": plan.protocol,
+        "bench_experiments": list(plan.experiments),
+        "bench_variants": list(variants),
+        "bench_seed": plan.seed,
+        "bench_retries": plan.retries,
+    }
     return [
         *commands,
         make,
-        f"ironbench pending results/{plan.id}-again",
+        f"ansible-playbook -i INVENTORY site.yml playbooks/bench.yml -e '{json.dumps(asked)}'",
         f"ironbench report results/{plan.id}-again",
     ]

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench.errors import IronbenchError
-from ironbench.records import SCHEMA, Experiment, Protocol, Study
+from ironbench.judge import WRK2
+from ironbench.load.limits import background_refusals, wrk2_refusals
+from ironbench.load.schedule import extent
+from ironbench.records import SCHEMA, Experiment, Load, Protocol, RequestTemplate, Study
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,6 +90,11 @@ def select(
     return study.protocols[protocol], chosen
 
 
+def first_variant(experiment: Experiment, baseline: str) -> str:
+    """Return the variant that an experiment's others are compared with."""
+    return baseline if baseline in experiment.variants else experiment.variants[0]
+
+
 def _unknown(what: str, name: str, study: Study, known: Iterable[str]) -> IronbenchError:
     return IronbenchError(f"study {study.name} has no {what} {name!r}; it has {', '.join(known)}.")
 
@@ -105,12 +113,23 @@ def _complaints(study: Study) -> Iterable[str]:
     for name, experiment in study.experiments.items():
         for complaint in _experiment_complaints(experiment):
             yield f"experiment {name} {complaint}"
+        for rules, protocol in study.protocols.items():
+            for complaint in _phase_complaints(experiment, protocol):
+                yield f"experiment {name} cannot run protocol {rules}: {complaint}"
 
 
 def _experiment_complaints(experiment: Experiment) -> Iterable[str]:
-    request, load = experiment.request, experiment.load
     if not experiment.variants or len(set(experiment.variants)) != len(experiment.variants):
         yield "needs at least one variant, each named once"
+    if experiment.users < 0:
+        yield "needs users >= 0"
+    yield from _load_complaints(experiment.request, experiment.load, experiment.users)
+    if background := experiment.background:
+        for complaint in _load_complaints(background.request, background.load, experiment.users):
+            yield f"has a background that {complaint}"
+
+
+def _load_complaints(request: RequestTemplate, load: Load, users: int) -> Iterable[str]:
     if load.rate <= 0 or not 1 <= load.threads <= load.connections:
         yield "needs rate > 0 and 1 <= threads <= connections"
     if load.connections % max(load.threads, 1):
@@ -119,7 +138,26 @@ def _experiment_complaints(experiment: Experiment) -> Iterable[str]:
         yield "gives both json and form; a request has one body"
     if not request.path.startswith("/"):
         yield f"has path {request.path!r}; it must start with /"
-    if experiment.users < 0:
-        yield "needs users >= 0"
-    if experiment.users == 0 and "{user." in msgspec.json.encode(request).decode():
+    if users == 0 and "{user." in msgspec.json.encode(request).decode():
         yield "uses {user.FIELD} but seeds no users; set users to 1 or more"
+
+
+def _phase_complaints(experiment: Experiment, protocol: Protocol) -> Iterable[str]:
+    """Give what the generator would refuse, so that it does not come out on the host."""
+    load, background = experiment.load, experiment.background
+    try:
+        for one in (load, *([background.load] if background else [])):
+            for seconds in (protocol.warmup_s, protocol.window_s):
+                extent(one, seconds)
+        if background:
+            yield from background_refusals(load, background.load, protocol.window_s)
+    except IronbenchError as error:
+        yield str(error).rstrip(".")
+    if load.backend == WRK2:
+        for rule in wrk2_refusals(
+            load,
+            warmup_s=protocol.warmup_s,
+            window_s=protocol.window_s,
+            requests_file=experiment.requests_file,
+        ):
+            yield f"with the backend wrk2 {rule}"

@@ -49,6 +49,14 @@ def test_nothing_completed_costs_nothing_per_request(tmp_path):
     assert by_name(cgroup.service_cpu(cgroup.read(record), make_host(), load))["app"].per_request_ms == 0
 
 
+def test_work_of_two_loads_is_divided_by_the_requests_of_both(tmp_path):
+    record = write_record(tmp_path, {"app": lambda t: 500_000 * (min(max(t, 10), 14) - 10)}, until=16)
+    own, background = (make_load(first=10, drained=14, completed=n) for n in (90, 10))
+    services = by_name(cgroup.service_cpu(cgroup.read(record), make_host(), own, background))
+    assert services["app"].net_ms == pytest.approx(2000, abs=0.01)
+    assert services["app"].per_request_ms == pytest.approx(20, abs=1e-4)
+
+
 def test_writing_files_after_the_window_is_not_the_generators_load(tmp_path):
     load = make_load(first=10.05, drained=14.06, completed=100)
 

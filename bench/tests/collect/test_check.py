@@ -6,12 +6,12 @@ from ironbench.errors import IronbenchError
 
 from .truth import make_host, make_load, sar_json, write_record
 
-LOAD = make_load(first=10.05, drained=19.8, completed=100)
-"""Within sar's ten samples 11 to 20."""
+LOAD = make_load(first=10.05, drained=20.2, completed=100)
+"""Whose whole seconds are sar's ten samples 11 to 20."""
 
 
 def busy(rate: float):
-    """Microseconds of a cgroup that uses ``rate`` CPUs from 10.05 s to 19.8 s."""
+    """Microseconds of a cgroup that uses ``rate`` CPUs from 10.05 s to 19.8 s, and nothing after."""
     return lambda t: 1e6 * rate * (min(max(t, 10.05), 19.8) - 10.05)
 
 
@@ -31,6 +31,14 @@ def test_both_instruments_that_saw_the_same_agree(tmp_path):
     assert app.cgroup_ms == pytest.approx(5850, abs=1)
     assert app.sar_ms == pytest.approx(5850, abs=1)
     assert app.difference == pytest.approx(0, abs=0.001)
+
+
+def test_the_begun_second_at_the_end_is_left_out_of_both(tmp_path):
+    samples = cgroup.read(write_record(tmp_path, {"app": lambda t: 0.5e6 * max(0, t - 10.05)}, until=21))
+    ended = sar_json({1: lambda second: {"usr": 49.75 if second > 10 else 0}}, until=20)
+    app = next(c for c in cpu_check(samples, ended, make_host(), LOAD) if c.cpus == "1")
+    assert app.sar_ms == pytest.approx(4975)
+    assert app.cgroup_ms == pytest.approx(4975, abs=1), "of the 5075 ms until the last answer"
 
 
 def test_foreign_work_on_the_cpus_shows_as_a_difference(tmp_path):

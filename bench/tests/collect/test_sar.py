@@ -62,6 +62,31 @@ def test_a_record_without_the_window_is_refused():
         sar.core_use(sar_json({0: lambda _: {}}, until=9), ns(10), ns(14))
 
 
+def test_the_scheduler_in_the_window_and_in_the_whole_record():
+    scheduler = {
+        "queue": lambda second: {"runq-sz": 9 if second == 13 else 12 if second == 3 else 1, "blocked": 7},
+        "process-and-context-switch": lambda second: {"proc": 5.0, "cswch": 100.0 * second},
+    }
+    text = sar_json({0: lambda _: {}}, until=20, scheduler=scheduler)
+    found = sar.system_use(text, ns(10.05), ns(14.2))
+    assert found
+    assert found.samples == 4
+    assert found.runq_sz
+    assert (found.runq_sz.mean, found.runq_sz.max) == (3, 9)
+    assert (found.runq_sz.mean_whole_record, found.runq_sz.max_whole_record) == (1.95, 12)
+    assert found.cswch_per_s
+    assert (found.cswch_per_s.mean, found.cswch_per_s.max) == (1250, 1400)
+    assert (found.cswch_per_s.mean_whole_record, found.cswch_per_s.max_whole_record) == (1050, 2000)
+
+
+def test_a_record_without_the_scheduler_has_none_of_it():
+    assert sar.system_use(sar_json({0: lambda _: {}}, until=20), ns(10), ns(14)) is None
+    only_queue = sar_json({0: lambda _: {}}, until=20, scheduler={"queue": lambda _: {"runq-sz": 2}})
+    found = sar.system_use(only_queue, ns(10), ns(14))
+    assert found
+    assert found.cswch_per_s is None
+
+
 def test_something_else_is_refused():
     with pytest.raises(IronbenchError, match="not sadf's JSON"):
         sar.cpu_samples(b'{"sysstat": {}}')

@@ -108,8 +108,11 @@ def write_record(
     return path
 
 
-def sar_json(cpus: dict, until: int, since: int = 0, **stamp: object) -> bytes:
-    """Write sadf's JSON; ``cpus`` maps a CPU to its columns in the second that ends at a time."""
+def sar_json(cpus: dict, until: int, since: int = 0, scheduler: dict | None = None, **stamp: object) -> bytes:
+    """Write sadf's JSON; ``cpus`` maps a CPU to its columns in the second that ends at a time.
+
+    ``scheduler`` does so for "queue" (runq-sz) and "process-and-context-switch" (cswch).
+    """
     columns = ("usr", "nice", "sys", "iowait", "steal", "irq", "soft", "guest", "gnice")
     statistics = []
     for second in range(since + 1, until + 1):
@@ -124,6 +127,7 @@ def sar_json(cpus: dict, until: int, since: int = 0, **stamp: object) -> bytes:
             {
                 "timestamp": {"date": "2023-11-14", "time": clock, "interval": 1} | (stamp or {"utc": 1}),
                 "cpu-load": load,
+                **{name: columns(second) for name, columns in (scheduler or {}).items()},
             }
         )
     return json.dumps({"sysstat": {"hosts": [{"nodename": "x", "statistics": statistics}]}}).encode()

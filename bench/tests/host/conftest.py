@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import shutil
@@ -14,8 +16,10 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
+from ironbench.host.turn import Turn
 from ironbench.records import (
     SCHEMA,
+    Background,
     CoreLayout,
     Expectation,
     Experiment,
@@ -82,13 +86,23 @@ class Bench:
     def __init__(self, directory: Path, host: Host, session: Session) -> None:
         self.host = host
         self.session = session
+        directory.mkdir(exist_ok=True)
         self.description = directory / "host.json"
         self.description.write_bytes(msgspec.json.encode(host))
 
-    def call(self, verb: str) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("ironbench")), "host", verb, "--host", self.description]
-        text = msgspec.json.encode(self.session).decode()
+    def call(self, *verbs: str, after: Session | None = None) -> subprocess.CompletedProcess[str]:
+        ironbench = Path(sys.executable).with_name("ironbench")
+        command = [str(ironbench), "host", *verbs, "--host", str(self.description)]
+        asked = self.session
+        if verbs == ("turn",):
+            asked = Turn(schema=SCHEMA, session=self.session, after=after)
+        text = msgspec.json.encode(asked).decode()
         return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+    def turn(self, after: Session | None) -> dict:
+        done = self.call("turn", after=after)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     def __call__(self, verb: str) -> dict:
         done = self.call(verb)
@@ -107,6 +121,13 @@ class Bench:
 
     def unit(self, kind: str) -> str:
         return f"ironbench-{kind}-{self.session.run.key}.service"
+
+
+def unpack(collected: dict, directory: Path) -> list[str]:
+    """Unpack what ``collect`` handed in, and return the names of what was in it."""
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(collected["archive"]))) as archive:
+        archive.extractall(directory)
+        return archive.getnames()
 
 
 class Finished(NamedTuple):
@@ -183,6 +204,9 @@ def describe_session() -> Session:
             title="Directory listing",
             request=request,
             load=Load(rate=20, connections=2, threads=1, arrivals="even"),
+            background=Background(
+                request=request, load=Load(rate=10, connections=2, threads=2, arrivals="even")
+            ),
             variants=["baseline", "final"],
             users=3,
         ),
@@ -214,6 +238,5 @@ def finished(machine, tmp_path_factory):
     finally:
         made.call("stop")
     raw = directory / "raw"
-    with tarfile.open(answers["collect"]["archive"]) as archive:
-        archive.extractall(raw / "one")
+    unpack(answers["collect"], raw / "one")
     return Finished(made, answers, raw)

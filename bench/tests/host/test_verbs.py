@@ -7,15 +7,15 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import msgspec
 from ironbench.collect import cgroup
 from ironbench.host import proc
+from ironbench.host.turn import Turn
 from ironbench.records import SCHEMA, CoreLayout, Expectation, HostCommands, Service
 
-from .conftest import POSTGRESQL, Bench, show, systemctl, until
+from .conftest import POSTGRESQL, Bench, show, systemctl, unpack, until
 
 replace = msgspec.structs.replace
 
@@ -206,8 +206,7 @@ def test_a_refused_gate_and_a_service_that_was_stopped_leave_a_journal(bench, tm
     answer = odd("collect")
     systemctl("start", POSTGRESQL)
     assert answer["generator_exit"] == 3
-    with tarfile.open(answer["archive"]) as archive:
-        archive.extractall(tmp_path / "raw")
+    unpack(answer, tmp_path / "raw")
     after = json.loads((tmp_path / "raw/after.json").read_text())
     states = {unit["service"]: unit["active"] for unit in after["units"]}
     assert states == {"app": "active", "postgresql": "inactive"}
@@ -222,8 +221,7 @@ def test_an_observer_that_died_shows_in_the_snapshot(bench, tmp_path):
     bench("load")
     systemctl("kill", "--signal=SIGKILL", bench.unit("sampler"))
     until(lambda: show(bench.unit("sampler"), "ActiveState") == "failed", "the sampler's death")
-    with tarfile.open(bench("collect")["archive"]) as archive:
-        archive.extractall(tmp_path / "raw")
+    unpack(bench("collect"), tmp_path / "raw")
     assert (tmp_path / "raw/journal.txt").exists()
     after = json.loads((tmp_path / "raw/after.json").read_text())
     assert after["observers"] == {bench.unit("sar"): "active", bench.unit("sampler"): "failed"}
@@ -234,6 +232,136 @@ def test_a_generator_that_is_killed_is_told_by_its_signal(bench):
     bench("load")
     systemctl("kill", "--signal=SIGKILL", bench.unit("load"))
     assert bench("collect")["generator_exit"] == -9
+
+
+# --- from one session to the next --------------------------------------------------------------
+
+
+def the_next(bench: Bench, directory: Path) -> Bench:
+    """The same bench with the session of the other variant."""
+    run = replace(bench.session.run, variant="baseline", position=2)
+    return Bench(directory, bench.host, replace(bench.session, run=run))
+
+
+def test_several_verbs_are_done_in_their_order_with_one_session(bench):
+    done = bench.call("prepare", "observe", "load", "wait")
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [sorted(answer) for answer in answers] == [
+        ["took_s", "users"],
+        ["units"],
+        ["expected_s", "unit"],
+        ["generator_exit"],
+    ]
+    assert answers[-1] == {"generator_exit": 0}
+    refused = bench.call("prepare", "stop")
+    assert refused.returncode == 2
+    assert "go together" in refused.stderr
+
+
+def test_ready_prepares_when_nobody_has(bench):
+    assert bench("ready") == {"ahead": False}
+    assert show("bench-test-app@final.service", "ActiveState") == "active"
+    for kind in ("sar", "sampler"):
+        assert show(bench.unit(kind), "ActiveState") == "active"
+    before = json.loads((bench.directory / "before.json").read_text())
+    assert before["observers"].keys() == {bench.unit("sar"), bench.unit("sampler")}
+    assert show(bench.unit("prepare"), "ActiveState") == "inactive"
+    assert sorted(path.name for path in bench.directory.parent.iterdir()) == [bench.directory.name]
+
+
+def test_turn_prepares_the_next_session_while_it_packs_this_one(bench, tmp_path):
+    bench = short(bench, tmp_path)
+    following = the_next(bench, tmp_path)
+    bench.call("ready", "load")
+    answer = bench.turn(following.session)
+    assert answer["key"] == bench.session.run.key
+    names = unpack(answer, tmp_path / "raw")
+    assert {"load/load.json", "after.json", "sar.json"} <= set(names)
+    after = json.loads((tmp_path / "raw/after.json").read_text())
+    app = next(unit for unit in after["units"] if unit["service"] == "app")
+    assert (app["unit"], app["active"]) == ("bench-test-app@final.service", "active"), (
+        "looked at before it ended"
+    )
+    assert following("ready") == {"ahead": True}
+    assert show("bench-test-app@final.service", "ActiveState") == "inactive"
+    assert show("bench-test-app@baseline.service", "ActiveState") == "active"
+    assert show(bench.unit("sampler"), "ActiveState") == "inactive"
+    assert show(following.unit("sampler"), "ActiveState") == "active"
+    assert following("load")["unit"] == following.unit("load")
+
+
+def test_turn_again_hands_in_the_same_and_touches_nothing(bench, tmp_path):
+    bench = short(bench, tmp_path)
+    following = the_next(bench, tmp_path)
+    bench.call("ready", "load")
+    answer = bench.turn(following.session)
+    following("ready")
+    invocation = show("bench-test-app@baseline.service", "InvocationID")
+    assert bench.turn(following.session) == answer
+    assert show("bench-test-app@baseline.service", "InvocationID") == invocation
+
+
+def test_what_is_handed_in_stays_until_the_next_session_is(bench, tmp_path):
+    bench = short(bench, tmp_path)
+    following = the_next(bench, tmp_path)
+    bench.call("ready", "load")
+    bench.turn(following.session)
+    kept = bench.directory.with_name(f"{bench.session.run.key}.collected.json")
+    assert kept.exists()
+    following.call("ready", "load")
+    following.turn(None)
+    left = sorted(path.name for path in kept.parent.iterdir())
+    assert left == [f"{following.session.run.key}.collected.json"]
+
+
+def test_what_goes_wrong_in_preparing_ahead_is_told_when_the_session_is_wanted(bench, tmp_path):
+    bench = short(bench, tmp_path)
+    failing = HostCommands(prepare=["false"])
+    broken = the_next(changed(bench, tmp_path / "broken", commands=failing), tmp_path / "broken")
+    bench.call("ready", "load")
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("ironbench")), "host", "turn", "--host", str(broken.description)],
+        input=msgspec.json.encode(Turn(schema=SCHEMA, session=bench.session, after=broken.session)),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, "this session is whole, whatever becomes of the next"
+    assert "commands.prepare failed (1)" in broken.fails("ready")
+    assert show(broken.unit("prepare"), "ActiveState") == "inactive"
+
+
+def test_stop_ends_what_is_being_prepared_first(bench, tmp_path):
+    slow = changed(bench, tmp_path, commands=HostCommands(prepare=["sleep", "600"]))
+    waiting = subprocess.Popen(
+        [str(Path(sys.executable).with_name("ironbench")), "host", "ready", "--host", str(slow.description)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert waiting.stdin
+    waiting.stdin.write(msgspec.json.encode(slow.session))
+    waiting.stdin.close()
+    until(lambda: show(slow.unit("prepare"), "ActiveState") == "active", "the preparing unit")
+    assert slow.unit("prepare") in slow("stop")["stopped"]
+    assert waiting.wait(10) == 2, "who waits for it is told, and starts nothing"
+    assert show(slow.unit("prepare"), "ActiveState") == "inactive"
+
+
+def test_a_generator_that_is_stopped_is_no_end_of_a_session(bench):
+    bench.call("ready", "load")
+    waiting = subprocess.Popen(
+        [str(Path(sys.executable).with_name("ironbench")), "host", "turn", "--host", str(bench.description)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert waiting.stdin
+    waiting.stdin.write(msgspec.json.encode(Turn(schema=SCHEMA, session=bench.session, after=None)))
+    waiting.stdin.close()
+    until(lambda: show(bench.unit("load"), "ActiveState") == "active", "a generator")
+    systemctl("stop", bench.unit("load"))
+    assert waiting.wait(20) == 2
+    assert waiting.stderr
+    assert b"was stopped; the session is lost" in waiting.stderr.read()
 
 
 def test_the_sampler_ends_by_itself_and_follows_a_unit_that_comes_and_goes(machine, tmp_path):

@@ -9,9 +9,10 @@ from ironbench import bundle as bundles
 from ironbench.cli import main
 from ironbench.errors import IronbenchError
 from ironbench.importing.bundle import import_bundle
+from ironbench.importing.describe import read_description
 from ironbench.plan import pending
-from ironbench.records import Manifest, Results
-from ironbench.report import write_report
+from ironbench.records import Claim, Claims, Comparison, Manifest, Results
+from ironbench.report import compute, write_report
 
 from .logs import cpu_section, plain_section, sar_report, wrk2_log
 
@@ -79,7 +80,10 @@ def logs(tmp_path):
         texts["cpu.txt"] = sar_report(
             cpu_section(9, busy=lambda _, s, usr=usr: usr if 2 <= s <= 5 else 1.0, average_usr=usr / 2)
         )
-        texts["system.txt"] = sar_report(plain_section(("proc/s", "cswch/s"), [(1, 2)] * 9))
+        texts["system.txt"] = sar_report(
+            plain_section(("proc/s", "cswch/s"), [(1, 100 * second) for second in range(1, 10)]),
+            plain_section(("runq-sz", "blocked"), [(10 - second, 0) for second in range(1, 10)]),
+        )
         for name, text in texts.items():
             (directory / variant / name).write_text(text)
     return directory
@@ -150,6 +154,29 @@ def test_measured_runs_give_the_latency_and_the_sar_run_the_cpu(make):
     assert (usr["final"].value, busy["final"].value) == (30, 62)
 
 
+def test_the_sar_run_gives_the_scheduler(make):
+    bundle = make()
+    (card,) = results(bundle).scorecards
+    queue = row(card, "Run queue in the window, max").cells["baseline"]
+    switches = row(card, "Context switches in the window, mean").cells["baseline"]
+    assert (queue.value, switches.value) == (8, 350)  # samples 2 to 5
+    of_sar_run, other = bundles.read_runs(bundle)[:2]
+    (system,) = of_sar_run.system
+    assert (system.host, system.samples) == ("box", 4)
+    assert system.runq_sz
+    assert (system.runq_sz.max_whole_record, system.runq_sz.mean_whole_record) == (9, 5)
+    assert other.system == []
+
+
+def test_one_column_in_two_files_is_refused(make, logs):
+    described = description()
+    described["runs"][0]["sar"].append("final/system.txt")
+    with pytest.raises(
+        IronbenchError, match=r"wrk_report\.txt: two of the sar files have the column cswch/s"
+    ):
+        make(described)
+
+
 def test_a_lone_run_keeps_the_figures_of_its_log(make, logs):
     described = description()
     described["runs"] = [run for run in described["runs"] if run["run"] == 2]
@@ -179,12 +206,11 @@ def test_the_report_says_so(make, name):
         "Not known: imported, not observed by ironbench.",
         "baseline 300 requests in 3 runs of 1 sessions",
         "exact to one step",
-        "baseline (sar run)",
-        "final (run 3)",
-        "its latency is here and not in the tables above",
         "ironbench import bundle LOGS --describe results/made/description.yml",
     ):
         assert sentence in text, sentence
+    order = ("baseline (sar run)", "final (run 3)", "its latency is here and not in the tables above")
+    assert all((sentence in text) == (name != "report.md") for sentence in order)
 
 
 def test_the_report_is_the_same_every_time(make):
@@ -281,9 +307,41 @@ def test_a_layout_that_the_sar_record_does_not_have(make):
         make(described)
 
 
-@pytest.mark.parametrize("load", [{"arrivals": "even"}, {"backend": "ironbench"}])
-def test_a_load_that_is_not_wrk2s(make, load):
+@pytest.mark.parametrize(
+    ("load", "what"),
+    [
+        ({"arrivals": "even"}, "with the backend wrk2 load.arrivals must be wrk2-phase"),
+        ({"backend": "ironbench"}, "needs `backend: wrk2`"),
+    ],
+)
+def test_a_load_that_is_not_wrk2s(make, load, what):
     described = description()
     described["experiments"]["signup"]["load"] |= load
-    with pytest.raises(IronbenchError, match="`arrivals: wrk2-phase` and `backend: wrk2`"):
+    with pytest.raises(IronbenchError, match=what):
         make(described)
+
+
+def test_bundle_carries_the_claims_of_its_study(run, logs, tmp_path):
+    comparison = Comparison(experiment="signup", metric="latency_mean", variant="final", against="baseline")
+    claim = Claim(id="a", says="-", source="-", kind="direction", comparison=comparison, expects="lower")
+    where = tmp_path / "study"
+    where.mkdir()
+    (where / "claims.yml").write_bytes(msgspec.yaml.encode(Claims(schema=1, claims=[claim])))
+    described = tmp_path / "logs.yml"
+    described.write_bytes(msgspec.yaml.encode(description()))
+    study = read_description(described).as_study()
+    (where / "experiments.yml").write_bytes(msgspec.yaml.encode(study))
+    command = ["import", "bundle", logs, "--describe", described, "--study", where]
+    command += ["--out", tmp_path / "results"]
+    assert run(*command, "--id", "one")[0] == 0
+    results = compute(tmp_path / "results/one")
+    (verdict,) = results.claims
+    assert (verdict.claim, verdict.word) == (claim, "undecided")
+    assert verdict.reason == "Too few runs for a verdict: 1 block, 6 are needed."
+    assert "--study studies/made" in results.reproduce[0]
+    other = msgspec.structs.replace(study, name="other")
+    (where / "experiments.yml").write_bytes(msgspec.yaml.encode(other))
+    code, _, error = run(*command, "--id", "two")
+    assert code == 2
+    assert "is the study other, and the logs are described as of made" in error
+    assert not (tmp_path / "results/two").exists()

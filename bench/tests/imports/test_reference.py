@@ -105,7 +105,15 @@ def test_all_of_it_as_a_bundle(tmp_path):
     for cpu, column in enumerate(((57.55, 58.29, 55.46), (57.66, 58.41, 56.51))):
         cells = rows[f"CPU {cpu} %usr, whole sar record"]
         assert tuple(cells[v].value for v in ("baseline", "optimization-1", "final")) == column
+    assert rows["Run queue in the window, max"]["baseline"].value == 10
+    sealed = {run.run.key: run for run in bundles.read_runs(bundle)}
+    (system,) = sealed["signup.01.baseline.sar"].system
+    assert (system.host, system.samples) == ("fx8320", 30)
+    assert system.runq_sz
+    assert system.cswch_per_s
+    assert (system.runq_sz.max_whole_record, system.cswch_per_s.max_whole_record) == (10, 5335)
+    assert rows["Context switches in the window, mean"]["baseline"].value == system.cswch_per_s.mean
     saturated = [run.key for run in made.runs if any(f.kind == "saturation" for f in run.outcomes)]
     assert saturated == [f"serialization.01.jsonable{suffix}" for suffix in ("", ".run2", ".run3")]
-    published = next(run for run in bundles.read_runs(bundle) if run.run.key == "signup.01.final.run2")
+    published = sealed["signup.01.final.run2"]
     assert published.load.latency.mean == 601.416

@@ -58,6 +58,8 @@ class Run:
         self.histograms = json.loads((out / "histograms.json").read_text())
         with gzip.open(out / "requests.csv.gz", "rt") as file:
             self.rows = list(csv.DictReader(file))
+        background = out / "background"
+        self.background = Run(code, background) if background.exists() else None
 
 
 class Generator:

@@ -119,6 +119,14 @@ class Server(asyncio.Protocol):
             await asyncio.sleep(0.02)
             self.write(answer())
 
+    async def nap(self, request, count):
+        await asyncio.sleep(0.15)
+        self.write(answer())
+
+    def block(self, request, count):
+        time.sleep(0.15)
+        self.write(answer())
+
     def never(self, request, count):
         if count == 1:  # the gate
             self.write(answer())

@@ -30,11 +30,11 @@ SPEC = {
 @pytest.fixture
 def prepare_with(tmp_path):
     def prepare_with(**changes):
-        known = {*SPEC["load"], "placement"}
+        known = {*SPEC["load"], "placement", "backend"}
         load = SPEC["load"] | {name: changes.pop(name) for name in list(changes) if name in known}
         path = tmp_path / "spec.json"
         path.write_text(json.dumps(SPEC | {"load": load} | changes))
-        return prepare(path)
+        return prepare(path)[0]
 
     return prepare_with
 
@@ -80,6 +80,55 @@ def test_a_bad_spec_is_refused_in_one_sentence(prepare_with, changes, message):
     with pytest.raises(IronbenchError, match=message) as caught:
         prepare_with(**changes)
     assert "\n" not in str(caught.value)
+
+
+BACKGROUND = {
+    "request": {"method": "GET", "path": "/b", "expect": {"status": 201}},
+    "load": {"rate": 2, "connections": 4, "threads": 4, "arrivals": "poisson"},
+}
+
+
+def background(**load):
+    return BACKGROUND | {"load": BACKGROUND["load"] | load}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"background": background(rate=0)}, "background.load.rate .* is 0.0; it must be above 0"),
+        (
+            {"background": background(threads=3)},
+            "background.load.connections .* must be a multiple of background.load.threads",
+        ),
+        (
+            {"background": background(backend="wrk2")},
+            "cannot have this background: backend must be ironbench",
+        ),
+        ({"background": BACKGROUND, "backend": "wrk2"}, "cannot have this background: backend must be"),
+        (
+            {"background": background(arrivals="wrk2-phase", rate=3)},
+            "both windows must be equally long, .* they last 1.000 and 1.333 s",
+        ),
+        ({"background": background(rate=0.1)}, "1 s at 0.1 requests per second are too short for a request"),
+    ],
+)
+def test_a_bad_background_is_refused_in_one_sentence(prepare_with, changes, message):
+    with pytest.raises(IronbenchError, match=message) as caught:
+        prepare_with(**changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("cpus", "processes"), [(1, [1, 1]), (2, [1, 1]), (6, [2, 3]), (64, [2, 4])])
+def test_two_loads_share_the_generators_cpus(tmp_path, monkeypatch, cpus, processes):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cpus)))
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(SPEC | {"background": BACKGROUND}))
+    own, other = prepare(path)
+
+    assert [own.processes, other.processes] == processes
+    assert (own.window.count, other.window.count) == (10, 2)
+    assert own.window.length_ns == other.window.length_ns
+    assert other.spec == msgspec.convert(SPEC | BACKGROUND, LoadSpec)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])

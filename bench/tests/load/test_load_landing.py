@@ -8,7 +8,9 @@ from ipaddress import ip_address
 import pytest
 from ironbench.errors import IronbenchError
 from ironbench.load.client import resolve
-from ironbench.load.landing import Finder, parse_sockets, surplus
+from ironbench.load.landing import LocalFinder, surplus, tally
+from ironbench.load.sockets import parse_sockets
+from ironbench.records import Background, Expectation, Load, RequestTemplate
 
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1234 1
@@ -76,13 +78,24 @@ def test_balanced_gives_every_worker_its_share(start_server, measure, processes)
         assert run.result.completed == 10
 
 
+def test_each_of_two_loads_is_balanced_for_itself(start_server, measure):
+    server = start_server(workers=2)
+    load = Load(rate=20, connections=2, threads=1, arrivals="even", placement="balanced")
+    request = RequestTemplate(method="GET", path="/ok", expect=Expectation(status=200))
+    background = Background(request=request, load=load)
+    run = measure(server.url, placement="balanced", background=background, window_s=0.1, connections=6)
+
+    assert run.result.landing.workers == dict.fromkeys(server.workers, 3)
+    assert run.background.result.landing.workers == dict.fromkeys(server.workers, 1)
+
+
 def test_balanced_is_refused_where_workers_cannot_be_told():
     """Nothing on this machine listens there, as when the app runs on another one."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = resolve(*listener.getsockname())
-    finder = Finder(address)
+    finder = LocalFinder(address)
 
-    assert finder.workers([1]) == {}
+    assert finder.look({1}) == ([], {})
     assert "can be seen on the app's host only" in finder.unknown
 
 
@@ -90,8 +103,10 @@ def test_a_lone_process_is_the_worker():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = resolve(*listener.getsockname())
         with socket.create_connection(listener.getsockname()) as ours, listener.accept()[0]:
-            counts = Finder(address).workers([ours.getsockname()[1]])
-    assert counts == {str(os.getpid()): 1}
+            port = ours.getsockname()[1]
+            seen = LocalFinder(address).look({port})
+    assert seen == ([os.getpid()], {port: os.getpid()})
+    assert tally(seen, [port]) == {str(os.getpid()): 1}
 
 
 def test_balancing_ends_with_a_sentence_when_it_cannot_be_done(start_server, measure, monkeypatch):

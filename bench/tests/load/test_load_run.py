@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from ironbench.load.histogram import merge
-from ironbench.records import Expectation, RequestTemplate
+from ironbench.records import Background, Expectation, Load, RequestTemplate
 
 NS = 1_000_000_000
 DURATIONS = ("latency", "service_time", "own_send_lag", "system_send_lag", "timer_lag", "timeouts")
@@ -27,8 +28,8 @@ def intended(run):
     return [int(row["intended_ns"]) for row in run.rows]
 
 
-def assert_consistent(run):
-    """Assert what holds for every run, whatever the server does."""
+def assert_consistent(run, *others):
+    """Assert what holds for every load, whatever the server does; ``others`` are of the same run."""
     result = run.result
     of_requests = sum(number for kind, number in result.errors.items() if kind != "connect")
     assert result.scheduled == result.sent + result.unsent == len(run.rows)
@@ -51,14 +52,33 @@ def assert_consistent(run):
     )
     for name in DURATIONS:
         assert merge([run.histograms[name]]) == getattr(result, name)
+    assert_seconds(run)
     sent = [row for row in run.rows if row["outcome"] != "unsent"]
     for row in sent:
         assert int(row["intended_ns"]) <= int(row["sent_ns"]) <= int(row["done_ns"]) <= result.drained_ns
         assert int(row["sent_ns"]) < result.window_end_ns
-    assert result.first_send_ns == min(int(row["sent_ns"]) for row in sent)
+    everything = [row for one in (run, *others) for row in one.rows if row["outcome"] != "unsent"]
+    assert result.first_send_ns == min(int(row["sent_ns"]) for row in everything)
     in_flight = sorted((int(row["connection"]), int(row["sent_ns"]), int(row["done_ns"])) for row in sent)
     for before, after in itertools.pairwise(in_flight):
         assert before[0] != after[0] or before[2] <= after[1], "two requests at once on a connection"
+
+
+def assert_seconds(run):
+    """Assert that the summary by second says what the list of requests says."""
+    result = run.result
+    assert len(result.seconds) == -(-(result.window_end_ns - result.idle_until_ns) // NS)
+    latencies_ms = [[] for _ in result.seconds]
+    for row in run.rows:
+        if row["outcome"].isdigit():
+            due = int(row["intended_ns"])
+            latencies_ms[(due - result.idle_until_ns) // NS].append((int(row["done_ns"]) - due) / 1e6)
+    assert [second.count for second in result.seconds] == list(map(len, latencies_ms))
+    for second, expected in zip(result.seconds, latencies_ms, strict=True):
+        if expected:
+            assert second.mean == pytest.approx(sum(expected) / len(expected), abs=0.001)
+            assert second.max == pytest.approx(max(expected), abs=0.001)
+            assert second.p50 <= second.p99 <= second.max
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -493,3 +513,127 @@ def wait_for(condition, seconds=20.0):
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)  # between two looks at the condition
+
+
+# --- two loads ---------------------------------------------------------------------------------
+
+
+def background(path="/ok", *, request=None, status=200, **load):
+    """Describe 20 requests per second over 2 connections."""
+    load = {"rate": 20.0, "connections": 2, "threads": 2, "arrivals": "even"} | load
+    template = request or RequestTemplate(method="GET", path=path, expect=Expectation(status=status))
+    return Background(request=template, load=Load(**load))
+
+
+@pytest.mark.parametrize("arrivals", ["even", "poisson", "wrk2-phase"])
+def test_two_loads_have_the_window_in_common_and_nothing_else(server, measure, tmp_path, arrivals):
+    users = tmp_path / "users.jsonl"
+    users.write_text('{"name":"a"}\n{"name":"b"}\n')
+    body = {"email": "{unique}", "name": "{user.name}"}
+    expect = Expectation(status=200)
+    own_request, other_request = (
+        RequestTemplate(method="POST", path=path, json=body, expect=expect) for path in ("/echo/1", "/echo/2")
+    )
+    run = measure(
+        server.url,
+        request=own_request,
+        users_file=users,
+        rate=200.0,
+        warmup_s=0.2,
+        idle_s=0.1,
+        background=background(request=other_request, arrivals=arrivals),
+    )
+    other = run.background
+    assert run.code == 0
+    assert not multiprocessing.active_children()
+    assert_consistent(run, other)
+    assert_consistent(other, run)
+    result, beside = run.result, other.result
+    for name in ("window_s", "idle_from_ns", "idle_until_ns", "first_send_ns", "window_end_ns", "drained_ns"):
+        assert getattr(result, name) == getattr(beside, name)
+    assert (result.scheduled, result.completed, result.warmup_requests) == (100, 100, 40)
+    assert (beside.scheduled, beside.completed, beside.warmup_requests) == (10, 10, 4)
+    assert (result.achieved_rps, beside.achieved_rps) == (200, 20)
+    assert (len(result.local_ports), len(beside.local_ports)) == (4, 2)
+    elapsed_ms = (result.drained_ns - result.first_send_ns) / 1e6
+    together = (result.cpu_ms + beside.cpu_ms) / elapsed_ms / len(os.sched_getaffinity(0))
+    assert 0 < together <= min(result.cpu_share, beside.cpu_share) * 1.0001, "they share the CPUs"
+
+    records = server.get("/records")
+    sent = Counter(url for _, url, *_ in records)
+    assert sent == {"/echo/1": 1 + 40 + 100, "/echo/2": 1 + 4 + 10}
+    assert {url for _, url, *_ in records[:2]} == set(sent), "both gates come before the warm-up"
+    assert not [record for record in records if result.idle_from_ns < record[4] < result.idle_until_ns]
+    for url, ports in (("/echo/1", result.local_ports), ("/echo/2", beside.local_ports)):
+        assert {record[5] for record in records if record[1] == url} == set(ports)
+    bodies = [json.loads(record[3]) for record in records]
+    assert len({body["email"] for body in bodies}) == len(records)
+    assert Counter(body["name"] for body in bodies) == pytest.approx({"a": 78, "b": 78}, abs=4)
+
+
+def waited(run, ms):
+    """Number of requests that were answered so many ms after they were due, or later."""
+    return sum(int(row["done_ns"]) - int(row["intended_ns"]) >= ms * 1e6 for row in run.rows)
+
+
+def test_a_slow_background_is_in_its_own_latency_alone_if_the_server_goes_on(server, measure):
+    run = measure(server.url, window_s=2.0, threads=4, background=background("/nap", rate=4.0))
+
+    assert_consistent(run, run.background)
+    assert (run.result.completed, run.background.result.completed) == (200, 8)
+    assert run.background.result.latency.p50 == pytest.approx(150, rel=0.2)
+    assert waited(run.background, 140) == 8
+    assert waited(run, 50) <= 5  # a busy machine's, at most
+    assert run.result.latency.p50 < 20
+
+
+def test_a_background_that_blocks_the_server_is_in_the_foregrounds_latency(server, measure):
+    """Of 100 requests per second those that are due in the first 100 ms of 150 wait 50 ms or longer.
+
+    Each connection has a schedule of its own, so none of them can go around the block.
+    """
+    run = measure(server.url, window_s=2.0, threads=4, background=background("/block", rate=2.0))
+
+    assert_consistent(run, run.background)
+    assert (run.result.completed, run.background.result.completed) == (200, 4)
+    assert run.background.result.latency.p50 == pytest.approx(150, rel=0.2)
+    assert 4 * 8 <= waited(run, 50) <= 4 * 14
+    assert run.result.latency.max == pytest.approx(150, rel=0.2)
+    assert run.result.latency.p50 < 20
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "said"),
+    [
+        (201, 200, "ironbench: The answer's status is 200, not 201.\n"),
+        (200, 201, "ironbench: background: The answer's status is 200, not 201.\n"),
+    ],
+)
+def test_either_gate_stops_both_loads(server, measure, capsys, own, other, said):
+    run = measure(server.url, "/echo/1", status=own, background=background("/echo/2", status=other))
+
+    assert run.code == 3
+    assert capsys.readouterr().err == said
+    assert (run.result.gate.ok, run.background.result.gate.ok) == (own == 200, other == 200)
+    for result in (run.result, run.background.result):
+        assert result.scheduled == result.sent == result.latency.count == result.drained_ns == 0
+    assert Counter(url for _, url, *_ in server.get("/records")) == {"/echo/1": 1, "/echo/2": 1}
+
+
+def test_the_arrivals_of_two_loads_are_independent(server, measure):
+    load = {"rate": 100.0, "connections": 4, "threads": 2, "arrivals": "poisson"}
+    run = measure(server.url, background=background(**load), **load)
+
+    assert len(intended(run)) == len(intended(run.background)) == 50
+    assert not set(intended(run)) & set(intended(run.background))
+
+
+def test_a_run_of_two_loads_that_is_stopped_leaves_nothing(server, generators):
+    generator = generators(server.url, "/echo/1", window_s=30.0, background=background("/echo/2"))
+    wait_for(lambda: server.get("/count").get("/echo/2", 0) > 3)
+    pids = children(generator.process.pid)
+    generator.process.terminate()
+
+    assert generator.process.wait(timeout=10) == 143
+    assert list(generator.out.iterdir()) == []
+    wait_for(lambda: not any(alive(pid) for pid in pids))

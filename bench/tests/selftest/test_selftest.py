@@ -1,10 +1,14 @@
 """The selftest's own arithmetic, and its servers under the built-in generator."""
 
 import statistics
+import sys
+from pathlib import Path
 
 import msgspec
 import pytest
 from ironbench.cli import main
+from ironbench.errors import IronbenchError
+from ironbench.load.wrk2 import PROGRAM
 from ironbench.selftest import cli
 from ironbench.selftest.cases import (
     ARRIVALS,
@@ -19,6 +23,7 @@ from ironbench.selftest.cases import (
 )
 from ironbench.selftest.server import BEHAVIOURS
 
+STANDIN = Path(__file__).parents[1] / "load/standin_wrk2.py"
 BY_NAME = {case.behaviour: case for case in CASES}
 
 
@@ -94,6 +99,62 @@ def test_counts_of_the_built_in_generator_are_exact(behaviour):
     assert all(figure.expected == figure.measured > 0 for figure in counted)
     for figure in found:
         assert figure.measured == pytest.approx(figure.expected, rel=0.2)
+
+
+# --- wrk2: a stand-in that follows its pace -------------------------------------------------------
+
+
+@pytest.fixture
+def standin(tmp_path, monkeypatch):
+    """Have ``ironbench load`` take the stand-in for wrk2."""
+    program = tmp_path / "wrk2"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {STANDIN} "$@"\n')
+    command = tmp_path / "ironbench"
+    command.write_text(
+        f"#!{sys.executable}\n"
+        "import pathlib, sys\n"
+        "from ironbench.cli import main\n"
+        "from ironbench.load import wrk2\n"
+        f"wrk2.PROGRAM = pathlib.Path({str(program)!r})\n"
+        "sys.exit(main())\n"
+    )
+    for path in (program, command):
+        path.chmod(0o755)
+    monkeypatch.setattr(cli, "_ironbench", lambda: str(command))
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if "wrk2" not in case.not_asked], ids=lambda c: c.behaviour
+)
+def test_wrk2_finds_what_it_must(standin, case):
+    found = figures(case, cli.measure(case, "wrk2"))
+
+    assert len(found) >= 2
+    for figure in found:
+        # Milliseconds are the machine's too, counts are not.
+        within = 0.2 if figure.name.endswith("ms") else 0.03
+        assert figure.measured == pytest.approx(figure.expected, rel=within), figure.name
+
+
+def test_a_wrk2_that_counts_from_the_send_is_found_out(standin, monkeypatch, capsys):
+    monkeypatch.setenv("STANDIN_OMITS", "1")
+    monkeypatch.setattr(cli, "CASES", (BY_NAME["slow"], BY_NAME["silent"]))
+
+    assert main(["selftest", "--backend", "wrk2"]) == 1
+    table = capsys.readouterr().out
+    beyond = [line[11:47].strip() for line in table.splitlines() if "<--" in line]
+    assert {"corrected mean, ms", "corrected p99, ms"} <= set(beyond)
+    assert "silent     not asked: wrk2 waits for ever" in table
+    assert "do not trust wrk2 on this host" in table
+
+
+def test_a_host_without_wrk2_is_told_so(tmp_path):
+    if PROGRAM.exists():
+        pytest.skip(f"{PROGRAM} is here")
+    with pytest.raises(
+        IronbenchError, match=r"the load generator failed \(2\): .*/wrk2 is missing, run playbooks"
+    ):
+        cli.measure(BY_NAME["erring"], "wrk2")
 
 
 def test_the_exit_status_tells(monkeypatch, capsys):

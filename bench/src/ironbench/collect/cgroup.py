@@ -107,7 +107,9 @@ def read(path: Path) -> Samples:
     )
 
 
-def service_cpu(samples: Samples, host: Host, load: LoadResult) -> list[ServiceCpu]:
+def service_cpu(
+    samples: Samples, host: Host, load: LoadResult, background: LoadResult | None = None
+) -> list[ServiceCpu]:
     """CPU work between first send and drained: of each service, the load generator, and ``other``.
 
     Services are idle just before the first send and just after the last answer, so the counter is
@@ -124,7 +126,10 @@ def service_cpu(samples: Samples, host: Host, load: LoadResult) -> list[ServiceC
     The idle rate is taken between the first and the last sample in [idle_from, idle_until]. ``other``
     is everything in a cgroup that is neither: all children of the root cgroup less services and
     generator. Kernel threads, interrupts, and what runs outside of the container are in no cgroup
-    here. ``per_request_ms`` is 0 when nothing completed.
+    here.
+
+    With a background the work of the two loads cannot be told apart, so ``per_request_ms`` is over the
+    requests of both.
 
     Raises IronbenchError when the samples do not cover the quiet time and the window.
     """
@@ -132,6 +137,7 @@ def service_cpu(samples: Samples, host: Host, load: LoadResult) -> list[ServiceC
     cpus = {service.name: service.cpus for service in host.services}
     cpus[LOAD_GENERATOR] = host.layout.load_generator
     measured = [name for name in samples.header.cgroups if name in cpus]
+    completed = load.completed + (background.completed if background else 0)
     result = []
     for name in [*measured, OTHER]:
         total_us, idle_us_per_ns = _work(samples, name, measured, load)
@@ -145,7 +151,7 @@ def service_cpu(samples: Samples, host: Host, load: LoadResult) -> list[ServiceC
                 total_ms=total_us / 1e3,
                 idle_ms_per_s=idle_us_per_ns * 1e6,
                 net_ms=net_ms,
-                per_request_ms=net_ms / load.completed if load.completed else 0.0,
+                per_request_ms=net_ms / completed if completed else 0.0,
             )
         )
     return result

@@ -17,9 +17,9 @@ TICK_MS = 10.0
 def cpu_check(samples: Samples, sar_json: bytes, host: Host, load: LoadResult) -> list[CpuCheck]:
     """Compare, for each set of CPUs that the host's services and generator live on.
 
-    Sets that overlap are merged. Both sides are taken over the same whole seconds, those of sar's
-    samples that cover the window from first send to drained, and both less their own rate over sar's
-    samples in the quiet time before:
+    Sets that overlap are merged. Both sides are taken over the same whole seconds, those that
+    ``ironbench.collect.sar.core_use`` takes too, and both less their own rate over sar's samples in the
+    quiet time before:
 
     - ``sar_ms``: usr + nice + sys + irq + soft + guest + gnice of these CPUs. steal and iowait are no
       work. The relative figures count at least one tick here.
@@ -54,10 +54,10 @@ def cpu_check(samples: Samples, sar_json: bytes, host: Host, load: LoadResult) -
     """
     records = cpu_samples(sar_json)
     first = load.first_send_ns // SECOND_NS * SECOND_NS
-    last = -(-load.drained_ns // SECOND_NS) * SECOND_NS
+    last = load.drained_ns // SECOND_NS * SECOND_NS
     window = [s for s in records if first <= s.from_ns and s.until_ns <= last]
     quiet = [s for s in records if load.idle_from_ns <= s.from_ns and s.until_ns <= load.idle_until_ns]
-    if not window or not quiet or max(s.until_ns for s in window) < load.drained_ns:
+    if not window or not quiet or max(s.until_ns for s in window) < last:
         raise IronbenchError(
             "sar's samples do not cover the quiet time and the window: sar died, or idle_s is below 2 s."
         )

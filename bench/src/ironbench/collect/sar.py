@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from ironbench.errors import IronbenchError
-from ironbench.records import CoreUse, Record
+from ironbench.records import CoreUse, Record, SarColumn, SystemUse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SECOND_NS = 1_000_000_000
 DAY_S = 86_400
+RUN_QUEUE = "runq-sz"
+SWITCHES = "cswch/s"
 EPOCH = 1971
 """First year whose samples all start after 1970."""
 
@@ -129,6 +131,55 @@ def core_use(sar_json: bytes, first_ns: int, last_ns: int) -> list[CoreUse]:
     return _uses(inside, {cpu: _mean(usr) for cpu, usr in _usr(samples).items()})
 
 
+def system_use(sar_json: bytes, first_ns: int, last_ns: int) -> SystemUse | None:
+    """Return the scheduler's figures in the same window; None where the record has none of them in it.
+
+    Raises IronbenchError when the text is not sadf's of one host.
+    """
+    series = decode_file(sar_json).series
+    first, last = first_ns // SECOND_NS * SECOND_NS, last_ns // SECOND_NS * SECOND_NS
+
+    def column(name: str) -> tuple[SarColumn | None, int]:
+        timed = series.get(name, [])
+        inside = [one.value for one in timed if first <= one.from_ns and one.until_ns <= last]
+        return (_column(inside, [one.value for one in timed]) if inside else None), len(inside)
+
+    return _system(column(RUN_QUEUE), column(SWITCHES))
+
+
+def system_of(reports: Sequence[SarReport]) -> SystemUse | None:
+    """Return the scheduler's figures out of the reports of one run, over their windows; None where none has them.
+
+    Raises IronbenchError when two of them have the same column.
+    """
+    found: dict[str, tuple[SarColumn | None, int]] = {}
+    for one in (one for report in reports for one in report.series):
+        if one.name in found:
+            raise IronbenchError(f"two of the sar files have the column {one.name}; give one of them.")
+        if one.name in (RUN_QUEUE, SWITCHES):
+            column = SarColumn(
+                mean=one.mean,
+                max=one.max,
+                mean_whole_record=_mean(one.values),
+                max_whole_record=max(one.values),
+            )
+            found[one.name] = column, one.samples
+    return _system(found.get(RUN_QUEUE, (None, 0)), found.get(SWITCHES, (None, 0)))
+
+
+def _column(inside: list[float], values: list[float]) -> SarColumn:
+    return SarColumn(
+        mean=_mean(inside), max=max(inside), mean_whole_record=_mean(values), max_whole_record=max(values)
+    )
+
+
+def _system(runq: tuple[SarColumn | None, int], switches: tuple[SarColumn | None, int]) -> SystemUse | None:
+    samples = max(runq[1], switches[1])
+    if not samples:
+        return None
+    return SystemUse(samples=samples, runq_sz=runq[0], cswch_per_s=switches[0])
+
+
 def _usr(samples: Sequence[CpuSample]) -> dict[int, list[float]]:
     by_cpu: dict[int, list[float]] = {}
     for sample in samples:
@@ -182,6 +233,8 @@ class SarSeries(Record, frozen=True, kw_only=True):
     mean: float
     """Over the samples in the window, as is ``max``."""
     max: float
+    samples: int
+    """In the window."""
     average: float | None
     """sar's own Average row, of all samples, rounded as sar does; None where there is none."""
     values: list[float]
@@ -287,6 +340,7 @@ def make_report(file: SarFile, window: tuple[int, int] | None) -> SarReport:
                 name=name,
                 mean=_mean(within),
                 max=max(within),
+                samples=len(within),
                 average=averaged[0] if len(averaged) == 1 else None,
                 values=[one.value for one in timed],
             )

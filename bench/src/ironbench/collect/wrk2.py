@@ -478,6 +478,26 @@ def merge(distributions: Sequence[Distribution]) -> Latency:
     )
 
 
+def quantiles(distributions: Sequence[Distribution], shares: Sequence[float]) -> list[float]:
+    """Return the milliseconds that each part of the merged samples does not exceed, exact to a step of the spectra.
+
+    ``shares`` ascend from 0 to 1. Raises IronbenchError when no distribution has a sample.
+    """
+    samples = sorted(sample for part in distributions for sample in _samples(part.spectrum))
+    count = sum(more for _, more in samples)
+    if not count:
+        raise IronbenchError("these logs hold no latency spectrum: run wrk2 with --latency.")
+    values = []
+    seen, place = 0, -1
+    for share in shares:
+        wanted = max(1, math.floor(share * count + 0.5))
+        while seen < wanted:
+            place += 1
+            seen += samples[place][1]
+        values.append(samples[place][0])
+    return values
+
+
 def _samples(spectrum: list[Step]) -> Iterator[tuple[float, int]]:
     """Yield (value, samples that count as it)."""
     before = Step(value_ms=0, percentile=0, count=0)

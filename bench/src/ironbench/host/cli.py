@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -11,20 +12,18 @@ import msgspec
 
 from ironbench.errors import IronbenchError
 from ironbench.files import decode_record, read_record
-from ironbench.host.collect import collect
+from ironbench.host.collect import collect, wait
 from ironbench.host.facts import describe
 from ironbench.host.generate import load
 from ironbench.host.observe import observe
-from ironbench.host.place import Place
+from ironbench.host.place import DESCRIPTION, Place
 from ironbench.host.prepare import prepare
 from ironbench.host.stop import stop
+from ironbench.host.turn import Turn, ready, turn
 from ironbench.records import Host, Session
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
-
-DESCRIPTION = Path("/etc/ironbench/host.json")
 
 HOST_VERBS: dict[str, tuple[Callable, str]] = {
     "describe": (describe, "print the facts of this host"),
@@ -32,37 +31,54 @@ HOST_VERBS: dict[str, tuple[Callable, str]] = {
 }
 SESSION_VERBS: dict[str, tuple[Callable, str]] = {
     "prepare": (prepare, "reset and start the services, seed, start the app"),
-    "observe": (observe, "start sar and the CPU sampler"),
+    "observe": (observe, "start sar, the CPU sampler and, for a generator elsewhere, the placement service"),
+    "ready": (ready, "wait until that is done, by a unit that turn or else this one starts"),
     "load": (load, "start the load generator, detached"),
-    "collect": (collect, "wait for the generator's end and pack what the session left"),
+    "wait": (wait, "wait for the generator's end"),
+    "collect": (collect, "the same, and print what the session left, packed"),
+}
+TURN = "turn"
+SUMMARIES = {
+    **{name: summary for name, (_, summary) in {**HOST_VERBS, **SESSION_VERBS}.items()},
+    TURN: "collect, and begin to prepare the session after meanwhile",
 }
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register ``ironbench host`` and its verbs."""
-    host = subparsers.add_parser(
+    verbs = "\n".join(f"  {name:<9} {summary}" for name, summary in SUMMARIES.items())
+    parser = subparsers.add_parser(
         "host",
         help="what the playbooks run on a host",
-        description="Run as root on a bench host. Prints one JSON object.",
+        description=f"Run as root on a bench host. Prints one JSON object a verb.\n\nverbs:\n{verbs}",
+        epilog=(
+            f"{', '.join(SESSION_VERBS)} read a session as JSON from stdin, the same one for all that are given; "
+            f"{TURN} reads one with the session after it."
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verbs = host.add_subparsers(metavar="VERB", required=True)
-    for name, (function, summary) in {**HOST_VERBS, **SESSION_VERBS}.items():
-        reads = "; reads a session as JSON from stdin" if name in SESSION_VERBS else ""
-        parser = verbs.add_parser(name, help=summary, description=f"{summary.capitalize()}{reads}.")
-        parser.add_argument(
-            "--host", type=Path, default=DESCRIPTION, metavar="FILE", help="the host's description"
-        )
-        parser.set_defaults(func=_run, verb=function, with_session=name in SESSION_VERBS)
+    parser.add_argument("verbs", nargs="+", metavar="VERB", choices=SUMMARIES, help="in the order of doing")
+    parser.add_argument(
+        "--host", type=Path, default=DESCRIPTION, metavar="FILE", help="the host's description"
+    )
+    parser.set_defaults(func=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
     if os.geteuid() != 0:
         raise IronbenchError("`ironbench host` starts and stops units; run it as root.")
+    if len(args.verbs) > 1 and not SESSION_VERBS.keys() >= set(args.verbs):
+        raise IronbenchError(f"only {', '.join(SESSION_VERBS)} go together; run the other verbs one by one.")
     host = read_record(args.host, Host)
-    if args.with_session:
-        session = decode_record(sys.stdin.buffer.read(), Session, "stdin")
-        answer = args.verb(Place(host, session))
-    else:
-        answer = args.verb(host)
-    print(msgspec.json.encode(answer).decode())
+    place: Place | None = None
+    for verb in args.verbs:
+        if verb in HOST_VERBS:
+            answer = HOST_VERBS[verb][0](host)
+        elif verb == TURN:
+            asked = decode_record(sys.stdin.buffer.read(), Turn, "stdin")
+            answer = turn(Place(host, asked.session, args.host), asked.after)
+        else:
+            place = place or Place(host, decode_record(sys.stdin.buffer.read(), Session, "stdin"), args.host)
+            answer = SESSION_VERBS[verb][0](place)
+        print(msgspec.json.encode(answer).decode(), flush=True)
     return 0

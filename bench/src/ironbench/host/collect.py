@@ -2,48 +2,80 @@
 
 from __future__ import annotations
 
+import io
 import os
-import select
 import shutil
 import subprocess
 import tarfile
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ironbench.collect.sar import SECOND_NS
 from ironbench.errors import IronbenchError
-from ironbench.files import encode_record, read_record, sync_directory, write_atomic
+from ironbench.files import encode_record, read_record, write_atomic
 from ironbench.host import sar, snapshot, system
 from ironbench.host.generate import OVERDUE_S
-from ironbench.host.place import OBSERVERS, app_pattern
+from ironbench.host.place import UNIT_KINDS, app_pattern
 from ironbench.host.stop import stop_transient
-from ironbench.records import SCHEMA, LoadResult, Record, Snapshot
+from ironbench.records import SCHEMA, Collected, LoadResult, Record, Snapshot
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from ironbench.host.place import Place
 
 END_S = 10.0
 """For systemd to end an overdue generator (after OVERDUE_S) and to notice."""
 LAST_SAMPLE_S = 0.3
-"""After the whole second on which sar takes the sample that covers the window's end, to have it written."""
+"""From the window's end until the observers have written all that is read of it: the sampler's next tenth of a
+second, and sar's sample of the last whole second before."""
 
 
-class Collected(Record, frozen=True, kw_only=True):
-    """Answer of ``ironbench host collect``."""
+class Ended(Record, frozen=True, kw_only=True):
+    """How a session ended, looked at before anything of it is stopped."""
 
-    schema: int
-    archive: str
     generator_exit: int | None
-    """Exit status, or less the number of the signal; None on a host that generates no load."""
-    bytes: int
+    before: Snapshot
+    after: Snapshot
 
 
-def collect(place: Place) -> Collected:
-    """Pack the session and return where; called again, it returns the same."""
-    if place.answer.exists() and place.archive.exists():
+def collect(place: Place, go_on: Callable[[], None] | None = None) -> Collected:
+    """Pack the session; called again, it returns the same.
+
+    ``go_on`` is called as soon as nothing of the session runs any more but the services, and before the packing;
+    without it the app is stopped.
+    """
+    _remove_others(place)
+    if place.answer.exists():
         return read_record(place.answer, Collected)
+    ended = _end(place)
+    if go_on is not None:
+        go_on()
+    elif pattern := app_pattern(place.host):
+        system.stop(pattern)
+    _write_sar_reports(place)
+    if ended.generator_exit or _changed(ended.before, ended.after):
+        _write_journal(place, ended.before)
+    session = msgspec.structs.replace(place.session, placement_token="")
+    for name, record in (("session.json", session), ("host.json", place.host)):
+        write_atomic(place.directory / name, encode_record(record))
+    answer = Collected(
+        schema=SCHEMA,
+        host=place.host.name,
+        key=place.key,
+        generator_exit=ended.generator_exit,
+        started_ns=int(place.began.read_text()),
+        archive=_packed(place),
+    )
+    write_atomic(place.answer, msgspec.json.encode(answer))
+    shutil.rmtree(place.directory)
+    return answer
+
+
+def _end(place: Place) -> Ended:
+    """Wait for the generator's end, look at everything, and stop generator and observers."""
     before_file = place.directory / "before.json"
     if not before_file.exists():
         raise IronbenchError(
@@ -53,69 +85,42 @@ def collect(place: Place) -> Collected:
     generator_exit = _generator_exit(place)
     _wait_for_last_sample(place)
     after = snapshot.write(place, "after.json")
-    for kind in OBSERVERS:
-        system.stop(place.session_unit(kind))
-    _write_sar_reports(place)
-    if generator_exit or _changed(before, after):
-        _write_journal(place, before)
-    for name, record in (("session.json", place.session), ("host.json", place.host)):
-        write_atomic(place.directory / name, encode_record(record))
     stop_transient()
-    if pattern := app_pattern(place.host):
-        system.stop(pattern)
-    _pack(place)
-    answer = Collected(
-        schema=SCHEMA,
-        archive=str(place.archive),
-        generator_exit=generator_exit,
-        bytes=place.archive.stat().st_size,
-    )
-    write_atomic(place.answer, encode_record(answer))
-    shutil.rmtree(place.directory)
-    return answer
+    return Ended(generator_exit=generator_exit, before=before, after=after)
+
+
+def wait(place: Place) -> dict[str, int | None]:
+    """Wait for the generator's end, without using the CPU, and say how it ended."""
+    return {"generator_exit": _generator_exit(place)}
+
+
+def _remove_others(place: Place) -> None:
+    """Remove what earlier sessions handed in; it is sealed by now, or never will be."""
+    for path in place.answer.parent.glob("*.collected.json"):
+        if path != place.answer:
+            path.unlink(missing_ok=True)
 
 
 def _generator_exit(place: Place) -> int | None:
-    """Wait for the generator's end, without using the CPU, and say how it ended."""
     if "load_generators" not in place.host.groups:
         return None
     unit = place.session_unit("load")
-    shown = system.show(unit)
-    if shown["ActiveState"] == "inactive":
+    if system.show(unit)["ActiveState"] == "inactive":
         raise IronbenchError(
             f"the generator of {place.key} was not started; run `ironbench host load` first."
         )
-    deadline = time.monotonic() + place.session.longest_s + OVERDUE_S + END_S
-    _wait_for_process(int(shown["MainPID"]), deadline - time.monotonic())
-    while (shown := system.show(unit))["SubState"] not in ("exited", "failed"):
-        if time.monotonic() > deadline:
-            raise system.failed(unit, "did not end in time")
-        time.sleep(0.05)
+    shown = system.wait_for_end(unit, place.session.longest_s + OVERDUE_S + END_S)
+    if shown["ActiveState"] == "inactive":
+        raise IronbenchError(f"the generator of {place.key} was stopped; the session is lost.")
     status = int(shown["ExecMainStatus"])
     return status if int(shown["ExecMainCode"]) == os.CLD_EXITED else -status
 
 
 def _wait_for_last_sample(place: Place) -> None:
-    """Let sar take the sample in which the window ended; where that is not known, the next one."""
+    """Let the observers write their last samples of the window."""
     result = place.directory / "load" / "load.json"
     ended_ns = read_record(result, LoadResult).drained_ns if result.exists() else 0
-    whole_s = -(-(ended_ns or time.time_ns()) // SECOND_NS)
-    time.sleep(max(0.0, whole_s + LAST_SAMPLE_S - time.time()))
-
-
-def _wait_for_process(pid: int, seconds: float) -> None:
-    if not pid:
-        return
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        poll.poll(max(0, seconds) * 1000)
-    finally:
-        os.close(descriptor)
+    time.sleep(max(0.0, (ended_ns - time.time_ns()) / SECOND_NS + LAST_SAMPLE_S))
 
 
 def _changed(before: Snapshot, after: Snapshot) -> bool:
@@ -146,7 +151,7 @@ def _write_sar_reports(place: Place) -> None:
 
 def _write_journal(place: Place, before: Snapshot) -> None:
     units = [place.service_unit(service) for service in place.host.services]
-    units += [place.session_unit(kind) for kind in (*OBSERVERS, "load")]
+    units += [place.session_unit(kind) for kind in UNIT_KINDS]
     text = system.run(
         [
             "journalctl",
@@ -159,22 +164,15 @@ def _write_journal(place: Place, before: Snapshot) -> None:
     (place.directory / "journal.txt").write_text(text)
 
 
-def _pack(place: Place) -> None:
-    """Pack everything but the users and the spec, whole or not at all."""
-    left_here = {place.users.name, place.spec.name}
-    temporary = place.archive.with_name(f".{place.archive.name}.tmp")
+def _packed(place: Place) -> bytes:
+    """Pack everything but the users, the spec and the token."""
+    left_here = {place.users.name, place.spec.name, place.duty.name}
+    packed = io.BytesIO()
 
     def without_secrets(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
         return None if member.name in left_here else member
 
-    with tarfile.open(temporary, "w:gz", compresslevel=6) as archive:
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as archive:
         for path in sorted(place.directory.iterdir()):
             archive.add(path, arcname=path.name, filter=without_secrets)
-    _sync(temporary)
-    temporary.replace(place.archive)
-    sync_directory(place.archive.parent)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    return packed.getvalue()

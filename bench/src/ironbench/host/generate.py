@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ironbench.errors import IronbenchError
 from ironbench.files import encode_record
 from ironbench.host import system
-from ironbench.records import SCHEMA, LoadSpec
+from ironbench.records import SCHEMA, LoadSpec, PlacementService
 
 if TYPE_CHECKING:
     from ironbench.host.place import Place
@@ -33,21 +33,7 @@ def load(place: Place) -> dict:
         raise IronbenchError(
             f"{place.users} is missing; copy it here from the app's host after `ironbench host prepare`."
         )
-    spec = LoadSpec(
-        schema=SCHEMA,
-        run=session.run.key,
-        base_url=place.host.base_url,
-        request=session.experiment.request,
-        load=session.experiment.load,
-        seed=session.seed,
-        warmup_s=session.warmup_s,
-        window_s=session.window_s,
-        idle_s=session.idle_s,
-        timeout_s=session.timeout_s,
-        drain_s=session.drain_s,
-        users_file=str(place.users) if session.experiment.users else None,
-        requests_file=session.experiment.requests_file,
-    )
+    spec = make_spec(place)
     file = os.open(place.spec, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(file, "wb") as out:  # noqa: PTH123 - of a descriptor, for its mode
         out.write(encode_record(spec))
@@ -68,3 +54,33 @@ def load(place: Place) -> dict:
         },
     )
     return {"unit": unit, "expected_s": session.expected_s}
+
+
+def make_spec(place: Place) -> LoadSpec:
+    """Return what the generator is to do in this session."""
+    session = place.session
+    return LoadSpec(
+        schema=SCHEMA,
+        run=session.run.key,
+        base_url=place.host.base_url,
+        request=session.experiment.request,
+        load=session.experiment.load,
+        seed=session.seed,
+        warmup_s=session.warmup_s,
+        window_s=session.window_s,
+        idle_s=session.idle_s,
+        timeout_s=session.timeout_s,
+        drain_s=session.drain_s,
+        users_file=str(place.users) if session.experiment.users else None,
+        requests_file=session.experiment.requests_file,
+        background=session.experiment.background,
+        placement_service=_placement_service(place),
+    )
+
+
+def _placement_service(place: Place) -> PlacementService | None:
+    """Return how the app's host is asked, if that is another machine and has been told to answer."""
+    port, token = place.host.placement_port, place.session.placement_token
+    if "app" in place.host.groups or not port or not token:
+        return None
+    return PlacementService(port=port, token=token)

@@ -1,4 +1,4 @@
-"""Starting the observers: sar and the CPU sampler, as units that end by themselves."""
+"""Starting the observers: sar, the CPU sampler and the placement service, as units that end by themselves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import msgspec
 
 from ironbench.collect.cgroup import LOAD_GENERATOR, ROOT, SLICE, Header
 from ironbench.errors import IronbenchError
-from ironbench.host import proc, sar, snapshot, system
+from ironbench.host import placement, proc, sar, snapshot, system
+from ironbench.host.place import PLACEMENT
+from ironbench.load.placement import ask
 from ironbench.records import SCHEMA
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ POLL_S = 0.05
 def observe(place: Place) -> dict:
     """Start the observers and return their units once both write.
 
-    The state before the run is written again, now that it includes the observers.
+    With them starts the placement service, where it is wanted. The state before the run is written again,
+    now that it includes the observers.
     """
     if not (place.directory / "before.json").exists():
         raise IronbenchError(f"{place.key} is not prepared on this host; run `ironbench host prepare` first.")
@@ -52,12 +55,40 @@ def observe(place: Place) -> dict:
         [*module, str(place.sar_data), str(life)],
         _properties(place, life) | {"StandardOutput": "null"},
     )
+    units = [sar_unit, sampler]
+    if placement.wanted(place):
+        units.append(_start_placement(place, mount, life))
     _wait(sampler, lambda: place.cgroup_record.read_bytes().count(b"\n") > 1)
-    # sar's first sample comes with the next whole second, long before the window; that it came is judged
-    # from what it recorded.
-    _wait(sar_unit, lambda: place.sar_data.exists() and place.sar_data.stat().st_size > 0)
+    # sar begins with the next whole second, long before the window; whether it did is judged from what it
+    # recorded, and nobody waits for it.
     snapshot.write(place, "before.json")
-    return {"units": [sar_unit, sampler]}
+    return {"units": units}
+
+
+def _start_placement(place: Place, mount: Path, life: int) -> str:
+    unit = place.session_unit(PLACEMENT)
+    address, question = placement.write_duty(place, mount, life)
+
+    def answers() -> bool:
+        try:
+            ask(address, question)
+        except IronbenchError:
+            return False
+        return True
+
+    system.start_transient(
+        unit,
+        [sys.executable, "-m", "ironbench.host.placement", str(place.duty)],
+        _properties(place, life)
+        | {
+            # To see the sockets of the app's processes, whose user is another; and nothing else of root's.
+            "CapabilityBoundingSet": "CAP_DAC_READ_SEARCH CAP_SYS_PTRACE",
+            "NoNewPrivileges": "yes",
+            "ProtectSystem": "strict",
+        },
+    )
+    _wait(unit, answers, "did not answer")
+    return unit
 
 
 def _properties(place: Place, life: int) -> dict[str, str]:
@@ -97,9 +128,9 @@ def slice_cgroup(name: str) -> str:
     return "".join(f"/{'-'.join(parts[: i + 1])}.slice" for i in range(len(parts)))
 
 
-def _wait(unit: str, sampling: Callable[[], bool]) -> None:
+def _wait(unit: str, works: Callable[[], bool], failing: str = "wrote nothing") -> None:
     deadline = time.monotonic() + START_DEADLINE_S
-    while not sampling():
+    while not works():
         if time.monotonic() > deadline or system.show(unit)["ActiveState"] != "active":
-            raise system.failed(unit, "wrote nothing")
+            raise system.failed(unit, failing)
         time.sleep(POLL_S)

@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING
 from ironbench.errors import IronbenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ironbench.records import Host, Service, Session
 
+DESCRIPTION = Path("/etc/ironbench/host.json")
+
 OBSERVERS = ("sar", "sampler")
-UNIT_KINDS = (*OBSERVERS, "load")
+PLACEMENT = "placement"
+UNIT_KINDS = (*OBSERVERS, PLACEMENT, "load")
+PREPARE = "prepare"
+"""The unit that makes the host ready for a session while the one before is still being packed and sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,8 @@ class Place:
 
     host: Host
     session: Session
+    description: Path = DESCRIPTION
+    """Where ``host`` was read."""
 
     def __post_init__(self) -> None:
         for what, name in (("key", self.key), ("variant", self.session.run.variant)):
@@ -40,13 +49,24 @@ class Place:
         return Path(self.host.state_dir, "sessions", self.key)
 
     @property
-    def archive(self) -> Path:
-        return self.directory.with_name(f"{self.key}.tar.gz")
+    def began(self) -> Path:
+        """When the session began to be prepared, in nanoseconds."""
+        return self.directory / "began.txt"
 
     @property
     def answer(self) -> Path:
-        """What ``collect`` printed, kept beside the archive so that it can be printed again."""
+        """What was collected, kept so that it can be handed in again."""
         return self.directory.with_name(f"{self.key}.collected.json")
+
+    @property
+    def order(self) -> Path:
+        """What the unit that prepares reads: the session. For root only, since it may hold a token."""
+        return self.directory.with_name(f"{self.key}.prepare.json")
+
+    @property
+    def complaint(self) -> Path:
+        """What the unit that prepares printed."""
+        return self.directory.with_name(f"{self.key}.prepare.txt")
 
     @property
     def users(self) -> Path:
@@ -57,6 +77,11 @@ class Place:
         return self.directory / "spec.json"
 
     @property
+    def duty(self) -> Path:
+        """What the placement service is to do, its token included."""
+        return self.directory / "placement.json"
+
+    @property
     def sar_data(self) -> Path:
         return self.directory / "sar.bin"
 
@@ -65,7 +90,7 @@ class Place:
         return self.directory / "cgroup.jsonl"
 
     def session_unit(self, kind: str) -> str:
-        """Name of the session's transient unit of a kind in UNIT_KINDS."""
+        """Name of the session's transient unit of a kind in UNIT_KINDS, or PREPARE."""
         return f"ironbench-{kind}-{self.key}.service"
 
     def service_unit(self, service: Service) -> str:
@@ -77,9 +102,9 @@ class Place:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def transient_patterns() -> list[str]:
-    """Patterns of all transient units of any session."""
-    return [f"ironbench-{kind}-*.service" for kind in UNIT_KINDS]
+def transient_patterns(kinds: Iterable[str] = UNIT_KINDS) -> list[str]:
+    """Patterns of all transient units of some kinds of any session."""
+    return [f"ironbench-{kind}-*.service" for kind in kinds]
 
 
 def app_pattern(host: Host) -> str | None:

@@ -30,7 +30,7 @@ RECOVERY_POLL_S = 0.5
 
 def prepare(place: Place) -> dict:
     """Bring the host to the start of the session, whatever an earlier one left; return users and time."""
-    began = time.monotonic()
+    began, began_ns = time.monotonic(), time.time_ns()
     app = next((service for service in place.host.services if service.name == "app"), None)
     commands = place.host.commands
     if app and not commands:
@@ -39,9 +39,9 @@ def prepare(place: Place) -> dict:
         )
     stop_transient()
     shutil.rmtree(place.directory, ignore_errors=True)
-    place.archive.unlink(missing_ok=True)
     place.answer.unlink(missing_ok=True)
     place.make_directory()
+    place.began.write_text(f"{began_ns}\n")
     started = [system.start(place.service_unit(s)) for s in place.host.services if s is not app]
     users = 0
     if app and commands:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ironbench.host import system
-from ironbench.host.place import app_pattern, transient_patterns
+from ironbench.host.place import PREPARE, app_pattern, transient_patterns
 
 if TYPE_CHECKING:
     from ironbench.records import Host
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 def stop(host: Host) -> dict:
     """Stop every session's transient units and every instance of the app."""
+    # First who would start the others again.
+    stopped = system.stop(*transient_patterns([PREPARE])) + stop_transient()
     pattern = app_pattern(host)
-    return {"stopped": stop_transient() + (system.stop(pattern) if pattern else [])}
+    return {"stopped": stopped + (system.stop(pattern) if pattern else [])}
 
 
 def stop_transient() -> list[str]:
-    """Stop every session's transient units and forget how they ended."""
-    return [unit for pattern in transient_patterns() for unit in system.stop(pattern)]
+    """Stop every session's observers and generator and forget how they ended."""
+    return system.stop(*transient_patterns())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 from ironbench.errors import IronbenchError
@@ -11,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 JOURNAL_LINES = 20
+POLL_S = 0.02
+"""From systemd's noticing that a process has ended to ours."""
 
 
 def run(argv: Sequence[str]) -> str:
@@ -57,9 +62,9 @@ def start(unit: str) -> bool:
     return True
 
 
-def stop(pattern: str) -> list[str]:
-    """Stop every loaded unit that matches, forget that it failed, and return those that there were."""
-    listing = run(["systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", "--", pattern])
+def stop(*patterns: str) -> list[str]:
+    """Stop every loaded unit that matches one, forget that it failed, and return those that there were."""
+    listing = run(["systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", "--", *patterns])
     units = [line.split()[0] for line in listing.splitlines()]
     if units:
         run(["systemctl", "stop", "--", *units])
@@ -83,6 +88,38 @@ def start_transient(unit: str, argv: Sequence[str], properties: dict[str, str]) 
     """
     options = [f"--property={name}={value}" for name, value in properties.items()]
     run(["systemd-run", "--quiet", f"--unit={unit}", "--property=Type=exec", *options, "--", *argv])
+
+
+def wait_for_end(unit: str, seconds: float) -> dict[str, str]:
+    """Wait until the process of a unit that RemainAfterExit= has ended; return what ``show`` does then.
+
+    The wait uses no CPU. A unit that somebody stops is inactive when this returns. Raises IronbenchError when it
+    takes longer than so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    _wait_for_process(int(show(unit)["MainPID"]), seconds)
+    while (shown := show(unit))["SubState"] not in ("exited", "failed") and shown[
+        "ActiveState"
+    ] != "inactive":
+        if time.monotonic() > deadline:
+            raise failed(unit, "did not end in time")
+        time.sleep(POLL_S)
+    return shown
+
+
+def _wait_for_process(pid: int, seconds: float) -> None:
+    if not pid:
+        return
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll(seconds * 1000)
+    finally:
+        os.close(descriptor)
 
 
 def failed(unit: str, what: str) -> IronbenchError:

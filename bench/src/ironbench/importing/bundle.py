@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ironbench import bundle as bundles
+from ironbench.claims import load_claims
 from ironbench.collect import wrk2
+from ironbench.collect.sar import system_of
 from ironbench.cpus import parse_cpu_list
 from ironbench.errors import IronbenchError
 from ironbench.files import sync_directory, write_synced
@@ -22,13 +24,17 @@ from ironbench.importing.files import parse_window, read_bytes, read_sar, read_w
 from ironbench.ingest import WRK2_LOG
 from ironbench.judge import Evidence, judge
 from ironbench.plan import make_session
+from ironbench.published import load_published
 from ironbench.records import SCHEMA, Imported, Plan, Run
 from ironbench.scorecard import DESCRIPTION
+from ironbench.study import load_study
 
 if TYPE_CHECKING:
+    from ironbench.collect.sar import SarReport
     from ironbench.collect.wrk2 import Wrk2Log
     from ironbench.importing.describe import DescribedRun, Description
-    from ironbench.records import CoreUse, Experiment, LoadResult, PlannedRun
+    from ironbench.published import Published
+    from ironbench.records import Claims, CoreUse, Experiment, LoadResult, PlannedRun, SystemUse
 
 NOT_OBSERVED = "not observed by ironbench"
 
@@ -45,13 +51,17 @@ class _Read:
     log: Wrk2Log
     load: LoadResult
     cores: list[CoreUse]
+    system: SystemUse | None
     log_file: Path
     sar_files: list[Path]
 
 
-def import_bundle(logs: Path, describe: Path, results: Path, bundle_id: str | None) -> Path:
+def import_bundle(
+    logs: Path, describe: Path, results: Path, bundle_id: str | None, study_dir: Path | None = None
+) -> Path:
     """Make a sealed bundle out of a directory of logs; return its path.
 
+    ``study_dir`` is the study whose claims the bundle carries; without one it carries none.
     All files are read and checked before anything is written. Raises IronbenchError when one of them
     is not what the description says.
     """
@@ -62,12 +72,13 @@ def import_bundle(logs: Path, describe: Path, results: Path, bundle_id: str | No
     bundles.check_id(name)
     if (results / name).exists():
         raise IronbenchError(f"{results / name} exists already; choose another --id.")
+    carried = _claims(described, study_dir)
     plan = _plan(described, name)
     found = [_read(logs, described, run) for run in described.runs]
     runs = [_run(described, plan, planned, one) for planned, one in zip(plan.runs, found, strict=True)]
     results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".importing-", dir=results) as staging:
-        bundle = _write(Path(staging), describe, described, plan)
+        bundle = _write(Path(staging), describe, described, plan, carried)
         for run, one in zip(runs, found, strict=True):
             _put(Path(staging), bundle, run, one, described.host.name)
         bundle.rename(results / name)
@@ -86,10 +97,21 @@ def _plan(described: Description, name: str) -> Plan:
         experiments=described.experiments,
         warmup_s=described.warmup_s,
         window_s=described.window_s,
-        verdicts=False,
         retries=0,
         runs=described.planned(),
     )
+
+
+def _claims(described: Description, study_dir: Path | None) -> tuple[Claims | None, Published | None]:
+    if study_dir is None:
+        return None, None
+    study = load_study(study_dir)
+    if study.name != described.study:
+        raise IronbenchError(
+            f"{study_dir} is the study {study.name}, and the logs are described as of {described.study}; give "
+            "the study that they are of."
+        )
+    return load_claims(study_dir, study), load_published(study_dir)
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -104,10 +126,12 @@ def _read(logs: Path, described: Description, run: DescribedRun) -> _Read:
         raise IronbenchError(f"{path} is not what the description says: {complaint}.")
     started_ns = int(run.started.timestamp()) * 10**9 if run.started else 0
     sar_files = [_inside(logs, name) for name in run.sar]
+    reports = [read_sar(path, parse_window(run.window)) for path in sar_files] if run.window else []
     return _Read(
         log=log,
         load=wrk2.load_result(log, str(path), experiment, started_ns),
-        cores=_cores(sar_files, run, described) if run.window else [],
+        cores=_cores(reports, run, described) if reports else [],
+        system=_system(reports, run, described),
         log_file=path,
         sar_files=sar_files,
     )
@@ -137,10 +161,16 @@ def _contradiction(log: Wrk2Log, experiment: Experiment, window_s: float) -> str
     return ""
 
 
-def _cores(paths: list[Path], run: DescribedRun, described: Description) -> list[CoreUse]:
+def _system(reports: list[SarReport], run: DescribedRun, described: Description) -> SystemUse | None:
+    try:
+        found = system_of(reports)
+    except IronbenchError as error:
+        raise IronbenchError(f"{run.log}: {error}") from error
+    return found and msgspec.structs.replace(found, host=described.host.name)
+
+
+def _cores(reports: list[SarReport], run: DescribedRun, described: Description) -> list[CoreUse]:
     """Return the CPUs' use in the run's window, from the one file that has it."""
-    assert run.window is not None
-    reports = [read_sar(path, parse_window(run.window)) for path in paths]
     having = [report for report in reports if report.cores]
     if len(having) != 1:
         raise IronbenchError(
@@ -171,6 +201,7 @@ def _run(described: Description, plan: Plan, planned: PlannedRun, one: _Read) ->
         load=one.load,
         cpu=[],
         cores=one.cores,
+        system=[one.system] if one.system else [],
         cpu_check=[],
         affinity=[],
         layout={described.host.name: described.host.layout},
@@ -184,9 +215,24 @@ def _run(described: Description, plan: Plan, planned: PlannedRun, one: _Read) ->
 # --- writing -----------------------------------------------------------------------------------
 
 
-def _write(staging: Path, describe: Path, described: Description, plan: Plan) -> Path:
+def _write(
+    staging: Path,
+    describe: Path,
+    described: Description,
+    plan: Plan,
+    carried: tuple[Claims | None, Published | None],
+) -> Path:
     imported = Imported(source=described.source, revision=described.revision, licence=described.licence)
-    bundle = bundles.create(staging, plan, described.as_study(), describe.parent, imported)
+    claims, published = carried
+    bundle = bundles.create(
+        staging,
+        plan,
+        described.as_study(),
+        describe.parent,
+        imported,
+        claims=claims,
+        published=published,
+    )
     write_synced(bundle / DESCRIPTION, read_bytes(describe))
     environment = {
         "imported": NOT_OBSERVED,

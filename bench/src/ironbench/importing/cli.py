@@ -59,6 +59,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DIR",
         help="where bundles lie (default: results)",
     )
+    parser.add_argument(
+        "--study", type=Path, metavar="DIR", help="the study whose claims are to be judged (default: none)"
+    )
     parser.add_argument("--id", help="name of the bundle (default: UTC time and protocol)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=make_bundle)
@@ -87,7 +90,7 @@ def make_bundle(args: argparse.Namespace) -> int:
     """Make a sealed bundle."""
     from ironbench.importing.bundle import import_bundle  # noqa: PLC0415 - the other kinds do not need it
 
-    bundle = import_bundle(args.directory, args.describe, args.out, args.id)
+    bundle = import_bundle(args.directory, args.describe, args.out, args.id, args.study)
     print(msgspec.json.encode({"bundle": str(bundle)}).decode() if args.json else bundle)
     return 0
 

@@ -76,7 +76,7 @@ class Description(Record, frozen=True, kw_only=True):
     def as_study(self) -> Study:
         """Return the study that these logs are of."""
         blocks = max((run.block for run in self.runs), default=1)
-        protocol = Protocol(blocks=blocks, warmup_s=self.warmup_s, window_s=self.window_s, verdicts=False)
+        protocol = Protocol(blocks=blocks, warmup_s=self.warmup_s, window_s=self.window_s)
         return Study(
             schema=SCHEMA,
             name=self.study,
@@ -138,8 +138,8 @@ def _complaints(described: Description, run: DescribedRun) -> Iterator[str]:
         return
     if run.variant not in experiment.variants:
         yield f"is of the variant {run.variant!r}, and {run.experiment} has {', '.join(experiment.variants)}"
-    if (experiment.load.arrivals, experiment.load.backend) != ("wrk2-phase", WRK2):
-        yield f"is wrk2's; the load of {run.experiment} needs `arrivals: wrk2-phase` and `backend: wrk2`"
+    if experiment.load.backend != WRK2:
+        yield f"is wrk2's; the load of {run.experiment} needs `backend: wrk2`"
     if run.block < 1 or (run.run != "sar" and run.run < 1):
         yield "needs a block and a run of 1 or more, or `run: sar`"
     if run.run == "sar" and not run.sar:

@@ -14,13 +14,15 @@ from ironbench.load.clock import MAX_SHIFT_NS
 from ironbench.load.engine import run
 from ironbench.load.spec import prepare
 from ironbench.load.summary import durations, load_result, rows
-from ironbench.load.write import make_directory, write
+from ironbench.load.write import BACKGROUND, make_directory, write
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from ironbench.load.engine import Recording
     from ironbench.load.spec import Prepared
+    from ironbench.records import LoadResult
 
 GATE_FAILED = 3
 STOPPED = 128 + signal.SIGTERM
@@ -33,9 +35,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="run one load window against a server",
         description=(
             "Connect, check the endpoint's answer, warm up, measure one window, drain, and write load.json, "
-            "histograms.json, requests.csv.gz, and each histogram as .hlog and .hgrm. Exit status: 0 "
-            "measured, 2 bad input, 3 the answer is not the expected one (no load was made), 143 stopped by "
-            "SIGTERM (nothing written)."
+            "histograms.json, requests.csv.gz, and each histogram as .hlog and .hgrm; the same of a background "
+            f"into {BACKGROUND}/. Exit status: 0 measured, 2 bad input, 3 an answer is not the expected one (no "
+            "load was made), 143 stopped by SIGTERM (nothing written)."
         ),
     )
     parser.add_argument("--spec", type=Path, required=True, help="LoadSpec as JSON")
@@ -45,28 +47,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def load(args: argparse.Namespace) -> int:
     """Do what ``args.spec`` says; raises IronbenchError for bad input, before any connection."""
-    prepared = prepare(args.spec)
-    if prepared.spec.load.backend == WRK2:
-        return _load_with_wrk2(prepared, args.out)
+    loads = prepare(args.spec)
+    if loads[0].spec.load.backend == WRK2:
+        return _load_with_wrk2(loads[0], args.out)
     make_directory(args.out)
     try:
         with _sigterm_raises():
-            recording = run(prepared)
+            recordings = run(loads)
     except _Stopped:
         return STOPPED
-    measured = durations(recording.window)
-    result = load_result(prepared, recording, measured)
-    write(args.out, result, measured, rows(recording))
-    if not result.gate.ok:
-        print(f"ironbench: {result.gate.detail}", file=sys.stderr)
-        return GATE_FAILED
-    if result.alarms:
-        details = "; ".join(alarm.detail for alarm in result.alarms)
-        print(f"ironbench: saturation alarm: {details}.", file=sys.stderr)
-    if abs(recording.realtime_shift_ns) >= MAX_SHIFT_NS:
-        shift_ms = recording.realtime_shift_ns / 1e6
-        print(f"ironbench: CLOCK_REALTIME moved by {shift_ms:.1f} ms in the window.", file=sys.stderr)
-    return 0
+    # The own load's load.json comes last: it says that all files are there.
+    background = [_write(args.out / BACKGROUND, *one) for one in zip(loads[1:], recordings[1:], strict=True)]
+    result = _write(args.out, loads[0], recordings[0])
+    _tell(result, "")
+    for other in background:
+        _tell(other, "background: ")
+    shift_ns = recordings[0].realtime_shift_ns
+    if abs(shift_ns) >= MAX_SHIFT_NS:
+        print(f"ironbench: CLOCK_REALTIME moved by {shift_ns / 1e6:.1f} ms in the window.", file=sys.stderr)
+    return 0 if all(one.gate.ok for one in (result, *background)) else GATE_FAILED
 
 
 def _load_with_wrk2(prepared: Prepared, out: Path) -> int:
@@ -77,10 +76,25 @@ def _load_with_wrk2(prepared: Prepared, out: Path) -> int:
             result = wrk2.run(prepared, out)
     except _Stopped:
         return STOPPED
+    _tell(result, "")
+    return 0 if result.gate.ok else GATE_FAILED
+
+
+def _write(out: Path, prepared: Prepared, recording: Recording) -> LoadResult:
+    make_directory(out)
+    measured = durations(recording.window)
+    result = load_result(prepared, recording, measured)
+    write(out, result, measured, rows(recording))
+    return result
+
+
+def _tell(result: LoadResult, whose: str) -> None:
+    """Print why there was no load, or what the generator warns of."""
     if not result.gate.ok:
-        print(f"ironbench: {result.gate.detail}", file=sys.stderr)
-        return GATE_FAILED
-    return 0
+        print(f"ironbench: {whose}{result.gate.detail}", file=sys.stderr)
+    if result.alarms:
+        details = "; ".join(alarm.detail for alarm in result.alarms)
+        print(f"ironbench: {whose}saturation alarm: {details}.", file=sys.stderr)
 
 
 class _Stopped(BaseException):

@@ -1,12 +1,14 @@
 """The sequence of a run: connect, gate, warm-up, drain, idle, window, drain; over one or more processes.
 
-The parent only asks and waits: it uses no CPU while a phase runs.
+The loads of a run go through it together, each with processes of its own. The parent only asks and
+waits: it uses no CPU while a phase runs.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-from itertools import chain
+from contextlib import ExitStack
+from itertools import chain, islice
 from multiprocessing.connection import wait
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
@@ -14,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ironbench.load.clock import realtime_offset, window_start
-from ironbench.load.landing import Finder, balance
+from ironbench.load.landing import balance, make_finder, tally
+from ironbench.load.phase import UNSENT
 from ironbench.load.table import Table
 from ironbench.load.worker import Ended, serve, shares
 from ironbench.records import Gate, Landing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection as Pipe
 
+    from ironbench.load.landing import Finder
     from ironbench.load.spec import Prepared
 
 _HEAD_START_NS = 50_000_000
@@ -29,21 +34,26 @@ _HEAD_START_NS = 50_000_000
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in the window; times of time.monotonic_ns(), those of ``table`` from ``start_ns``."""
+    """What happened to one load in the window; times of time.monotonic_ns(), those of ``table`` from ``start_ns``."""
 
     table: Table
     start_ns: int
     end_ns: int
+    first_send_ns: int
+    """Of any load; ``start_ns`` when nothing was sent."""
     drained_ns: int
+    """When all loads were."""
     cpu_ns: list[int]
     """By process."""
+    all_cpu_ns: int
+    """Of the processes of all loads together."""
     beat_lag_ns: list[int]
     connect_errors: int
     reconnects: int
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in a run; ``window`` is None when the gate failed."""
+    """What happened to one load in a run; ``window`` is None when a gate failed, this load's or the other's."""
 
     gate: Gate
     window: Window | None = None
@@ -60,38 +70,29 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Crew:
-    """The generator's processes."""
+    """The processes of one load."""
 
-    def __init__(self, prepared: Prepared, warmup: Table, window: Table) -> None:
+    def __init__(self, prepared: Prepared) -> None:
         """Start them; each has laid out its share when this returns."""
+        self.prepared = prepared
+        self.warmup, self.window = Table(prepared.warmup), Table(prepared.window)
         context = multiprocessing.get_context("fork")  # the tables are shared by being inherited
         self._processes = []
-        self._pipes: list[Pipe] = []
+        self.pipes: list[Pipe] = []
         for share in shares(prepared.spec.load.threads, prepared.processes):
             ours, theirs = context.Pipe()
-            arguments = (prepared, share, warmup, window, theirs)
+            arguments = (prepared, share, self.warmup, self.window, theirs)
             process = context.Process(target=serve, args=arguments, daemon=True)
             self._processes.append(process)
-            self._pipes.append(ours)
+            self.pipes.append(ours)
             process.start()
             theirs.close()
-        for pipe in self._pipes:
+        for pipe in self.pipes:
             _receive(pipe)
 
     def ask(self, question: str, *arguments: Any) -> list[Any]:
         """Ask all processes the same, at once, and return their answers."""
-        return self.ask_each(question, [arguments] * len(self._pipes))
-
-    def ask_each(self, question: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
-        """Ask each of the first processes with arguments of its own."""
-        asked = self._pipes[: len(arguments)]
-        for pipe, own in zip(asked, arguments, strict=True):
-            pipe.send((question, own))
-        answers = {}
-        while len(answers) < len(asked):  # in any order: one that dies must not wait for the others
-            for ready in wait([pipe for pipe in asked if pipe not in answers]):
-                answers[ready] = _receive(ready)
-        return [answers[pipe] for pipe in asked]
+        return _ask(self.pipes, question, arguments)
 
     def local_ports(self) -> dict[int, int]:
         """Return the local port of each open connection by its number."""
@@ -102,61 +103,112 @@ class Crew:
         for process in self._processes:
             process.kill()
             process.join()
-        for pipe in self._pipes:
+        for pipe in self.pipes:
             pipe.close()
 
 
-def run(prepared: Prepared) -> Recording:
-    """Run it all; whatever ends it leaves no process behind."""
-    warmup, window = Table(prepared.warmup), Table(prepared.window)
-    crew = Crew(prepared, warmup, window)
-    try:
-        return _run(prepared, crew, warmup, window)
-    finally:
-        crew.dismiss()
+def run(loads: Sequence[Prepared]) -> list[Recording]:
+    """Run it all, the loads side by side; whatever ends it leaves no process behind."""
+    with ExitStack() as stack:
+        crews = []
+        for prepared in loads:
+            crews.append(Crew(prepared))
+            stack.callback(crews[-1].dismiss)
+        return _run(crews)
 
 
-def _run(prepared: Prepared, crew: Crew, warmup: Table, window: Table) -> Recording:
-    spec = prepared.spec
+def _run(crews: Sequence[Crew]) -> list[Recording]:
+    spec = crews[0].prepared.spec
+    finder = make_finder(crews[0].prepared.address, spec.placement_service)
+    admitted = [_admit(crew, finder) for crew in crews]
+    if not all(gate.ok for gate, _ in admitted):
+        return [Recording(gate=gate) for gate, _ in admitted]
+    ports = [crew.local_ports() for crew in crews]
+    seen = finder.look(_all_ports(ports))
+    if crews[0].prepared.warmup.count:
+        _ask_crews(crews, "warm_up", monotonic_ns() + _HEAD_START_NS)
+    idle_from = monotonic_ns()
+    asked, ports = ports, [crew.local_ports() for crew in crews]
+    if not finder.unknown and (ports != asked or len(seen.owners) < len(_all_ports(ports))):
+        seen = finder.look(_all_ports(ports))
+    before = [tally(seen, own.values()) for own in ports]
+    offset = realtime_offset()
+    idle_ns = round(spec.idle_s * 1e9)
+    earliest = max(idle_from + idle_ns, monotonic_ns() + _HEAD_START_NS)
+    start = window_start(earliest + offset) - offset
+    ended: list[list[Ended]] = _ask_crews(crews, "measure", start)
+    shift = realtime_offset() - offset
+    last_ports = [dict(item for one in own for item in one.local_ports.items()) for own in ended]
+    seen = finder.look(_all_ports(last_ports))
+    after = [tally(seen, own.values()) for own in last_ports]
+    everyone = list(chain.from_iterable(ended))
+    sent = (
+        ns
+        for crew in crews
+        for ns, outcome in zip(crew.window.sent_ns, crew.window.outcome, strict=True)
+        if outcome != UNSENT
+    )
+    first_send = start + min(sent, default=0)
+    drained = max(one.drained_ns for one in everyone)
+    all_cpu = sum(one.cpu_ns for one in everyone)
+    return [
+        Recording(
+            gate=gate,
+            window=Window(
+                table=crew.window,
+                start_ns=start,
+                end_ns=start + crew.prepared.window.length_ns,
+                first_send_ns=first_send,
+                drained_ns=drained,
+                cpu_ns=[one.cpu_ns for one in own],
+                all_cpu_ns=all_cpu,
+                beat_lag_ns=[lag for one in own for lag in one.beat_lag_ns],
+                connect_errors=sum(one.connect_errors for one in own),
+                reconnects=sum(one.reconnects for one in own),
+            ),
+            warmup_requests=sum(1 for outcome in crew.warmup.outcome if outcome),
+            idle_from_ns=idle_from,
+            realtime_offset_ns=offset,
+            realtime_shift_ns=shift,
+            local_ports=[port for port in own_ports.values() if port],
+            landing=Landing(workers=was, workers_after=now, reconnects=moved, unknown=finder.unknown),
+        )
+        for crew, (gate, moved), own, own_ports, was, now in zip(
+            crews, admitted, ended, ports, before, after, strict=True
+        )
+    ]
+
+
+def _all_ports(ports: Sequence[dict[int, int]]) -> set[int]:
+    return {port for own in ports for port in own.values()}
+
+
+def _admit(crew: Crew, finder: Finder) -> tuple[Gate, int]:
+    """Connect and pass the gate; return it and how many connections were opened anew to balance them."""
     for refused in crew.ask("open"):
         if refused is not None:
-            return Recording(gate=refused)
-    finder = Finder(prepared.address)
+            return refused, 0
     moved = 0
-    if spec.load.placement == "balanced":
+    if crew.prepared.spec.load.placement == "balanced":
         moved = balance(finder, crew.local_ports, lambda numbers: crew.ask("reopen", numbers))
-    (gate,) = crew.ask_each("gate", [()])
-    if not gate.ok:
-        return Recording(gate=gate)
-    if prepared.warmup.count:
-        crew.ask("warm_up", monotonic_ns() + _HEAD_START_NS)
-    idle_from = monotonic_ns()
-    ports = crew.local_ports()
-    before = finder.workers(ports.values())
-    offset = realtime_offset()
-    earliest = max(idle_from + round(spec.idle_s * 1e9), monotonic_ns() + _HEAD_START_NS)
-    start = window_start(earliest + offset) - offset
-    ended: list[Ended] = crew.ask("measure", start)
-    after = finder.workers(port for one in ended for port in one.local_ports.values())
-    return Recording(
-        gate=gate,
-        window=Window(
-            table=window,
-            start_ns=start,
-            end_ns=start + prepared.window.length_ns,
-            drained_ns=max(one.drained_ns for one in ended),
-            cpu_ns=[one.cpu_ns for one in ended],
-            beat_lag_ns=[lag for one in ended for lag in one.beat_lag_ns],
-            connect_errors=sum(one.connect_errors for one in ended),
-            reconnects=sum(one.reconnects for one in ended),
-        ),
-        warmup_requests=sum(1 for outcome in warmup.outcome if outcome),
-        idle_from_ns=idle_from,
-        realtime_offset_ns=offset,
-        realtime_shift_ns=realtime_offset() - offset,
-        local_ports=[port for port in ports.values() if port],
-        landing=Landing(workers=before, workers_after=after, reconnects=moved, unknown=finder.unknown),
-    )
+    (gate,) = _ask(crew.pipes[:1], "gate", ())
+    return gate, moved
+
+
+def _ask_crews(crews: Sequence[Crew], question: str, *arguments: Any) -> list[list[Any]]:
+    """Ask the processes of all crews the same, at once, and return their answers by crew."""
+    answers = iter(_ask([pipe for crew in crews for pipe in crew.pipes], question, arguments))
+    return [list(islice(answers, len(crew.pipes))) for crew in crews]
+
+
+def _ask(pipes: Sequence[Pipe], question: str, arguments: tuple[Any, ...]) -> list[Any]:
+    for pipe in pipes:
+        pipe.send((question, arguments))
+    answers = {}
+    while len(answers) < len(pipes):  # in any order: one that dies must not wait for the others
+        for ready in wait([pipe for pipe in pipes if pipe not in answers]):
+            answers[ready] = _receive(ready)
+    return [answers[pipe] for pipe in pipes]
 
 
 def _receive(pipe: Any) -> Any:

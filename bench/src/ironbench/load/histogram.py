@@ -5,8 +5,10 @@ All histograms hold microseconds from 1 to 24 hours at 3 significant digits, as 
 
 from __future__ import annotations
 
+import base64
 import io
 import math
+import zlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -17,12 +19,14 @@ from ironbench.errors import IronbenchError
 from ironbench.records import SCHEMA, Latency, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 LOWEST = 1
 HIGHEST = 24 * 3600 * 1_000_000
 DIGITS = 3
 _US_PER_MS = 1000
+_HEADER_BYTES = 8
+"""Cookie and length, before the deflated part of the V2 compressed form."""
 
 
 class Histograms(Record, frozen=True, kw_only=True):
@@ -64,16 +68,52 @@ def merge(encoded: list[str]) -> Latency:
 
     Raises IronbenchError for text that is not an encoded histogram.
     """
-    total = HdrHistogram(LOWEST, HIGHEST, DIGITS)
+    return summarise(total(encoded))
+
+
+def total(encoded: list[str]) -> HdrHistogram:
+    """Add up several encoded histograms; raises as ``merge`` does."""
+    added = HdrHistogram(LOWEST, HIGHEST, DIGITS)
     for number, text in enumerate(encoded, 1):
         try:
-            total.decode_and_add(text)
+            added.decode_and_add(text)
         except Exception as error:  # hdrh raises zlib, binascii, type and header errors of its own
             raise IronbenchError(
                 f"Histogram {number} of {len(encoded)} is not an encoded HdrHistogram V2 ({error}); "
                 "take it from a histograms.json."
             ) from error
-    return summarise(total)
+    return added
+
+
+def quantiles(histogram: HdrHistogram, shares: Sequence[float]) -> list[float]:
+    """Return the milliseconds that each part of the samples does not exceed; shares ascend from 0 to 1.
+
+    By the rule of ``summarise``. Raises ValueError for an empty histogram.
+    """
+    count = histogram.get_total_count()
+    if not count:
+        raise ValueError("an empty histogram has no quantiles")
+    values = []
+    seen, index = 0, -1
+    for share in shares:
+        wanted = max(1, math.floor(share * count + 0.5))
+        while seen < wanted:
+            index += 1
+            seen += histogram.counts[index]
+        lowest = histogram.get_value_from_index(index)
+        values.append(histogram.get_highest_equivalent_value(lowest) / _US_PER_MS)
+    return values
+
+
+def check(encoded: str, where: str) -> None:
+    """Raise IronbenchError, which names ``where``, when the text is not a whole encoded histogram.
+
+    Its own checksum tells, at a small part of the cost of decoding it.
+    """
+    try:
+        zlib.decompress(base64.b64decode(encoded, validate=True)[_HEADER_BYTES:])
+    except (ValueError, zlib.error) as error:
+        raise IronbenchError(f"{where} holds a histogram that is not whole ({error}).") from error
 
 
 def summarise(histogram: HdrHistogram) -> Latency:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -42,7 +42,7 @@ class Schedule(msgspec.Struct, frozen=True):
     lanes: list[Lane]
 
 
-class Extent(NamedTuple):
+class Extent(msgspec.Struct, frozen=True):
     """How long a phase is, and how many requests are due in it."""
 
     length_ns: int
@@ -85,7 +85,8 @@ def make_schedule(load: Load, seconds: float, seed: str) -> Schedule:
 
     Raises IronbenchError when ``seconds`` is above 0 and too short for a single request.
     """
-    length, count = extent(load, seconds)
+    phase = extent(load, seconds)
+    length, count = phase.length_ns, phase.count
     if not count:
         return Schedule(length, count, [])
     connections, threads = load.connections, load.threads

@@ -6,22 +6,27 @@ import math
 import os
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from ironbench.errors import IronbenchError
 from ironbench.load.client import Address, resolve
+from ironbench.load.limits import background_refusals
 from ironbench.load.schedule import Schedule, make_schedule
 from ironbench.load.stream import FileStream, Stream, read_requests
 from ironbench.load.template import Template, process_token
 from ironbench.records import SCHEMA, LoadSpec
 
+if TYPE_CHECKING:
+    from ironbench.records import Load
+
 _URLS = "http://HOST, http://HOST:PORT or http+unix://PATH with each / of the path as %2F"
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is settled before the first connection."""
+    """Everything that is settled of one load before the first connection."""
 
     spec: LoadSpec
     address: Address
@@ -31,29 +36,53 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     processes: int
 
 
-def prepare(path: Path) -> Prepared:
+def prepare(path: Path) -> list[Prepared]:
     """Read the LoadSpec at ``path`` and settle schedules, requests, address and number of processes.
 
+    The load itself comes first; its background, if there is one, is second and has a spec of its own.
     Raises IronbenchError for anything that cannot be used.
     """
-    spec = read_spec(path)
-    address, authority = _resolve_base_url(spec.base_url)
-    if spec.load.placement == "balanced" and address.family == socket.AF_UNIX:
-        raise IronbenchError(
-            "load.placement is balanced, and a Unix socket does not tell which worker a connection belongs to; "
-            "use as_landed or a TCP address."
-        )
-    users = read_users(Path(spec.users_file)) if spec.users_file is not None else []
-    warmup = make_schedule(spec.load, spec.warmup_s, f"{spec.seed}:warm-up")
-    window = make_schedule(spec.load, spec.window_s, f"{spec.seed}:window")
-    stream: Stream = Template(spec.request, authority, users, process_token(spec.run))
-    if spec.requests_file is not None:
-        stream = FileStream(stream, read_requests(Path(spec.requests_file), authority))
+    specs = _one_a_load(read_spec(path))
+    address, authority = _resolve_base_url(specs[0].base_url)
+    users = read_users(Path(specs[0].users_file)) if specs[0].users_file is not None else []
     # More processes than CPUs would only wait for each other.
-    processes = spec.processes or min(spec.load.threads, len(os.sched_getaffinity(0)))
-    return Prepared(
-        spec=spec, address=address, warmup=warmup, window=window, stream=stream, processes=processes
+    cpus = max(1, len(os.sched_getaffinity(0)) // len(specs))
+    loads = []
+    for spec, whose in zip(specs, ("", "background:"), strict=False):
+        load = spec.load
+        if load.placement == "balanced" and address.family == socket.AF_UNIX:
+            raise IronbenchError(
+                "load.placement is balanced, and a Unix socket does not tell which worker a connection belongs "
+                "to; use as_landed or a TCP address."
+            )
+        stream: Stream = Template(spec.request, authority, users, process_token(spec.run))
+        if spec.requests_file is not None:
+            stream = FileStream(stream, read_requests(Path(spec.requests_file), authority))
+        one = Prepared(
+            spec=spec,
+            address=address,
+            warmup=make_schedule(load, spec.warmup_s, f"{spec.seed}:{whose}warm-up"),
+            window=make_schedule(load, spec.window_s, f"{spec.seed}:{whose}window"),
+            stream=stream,
+            processes=spec.processes or min(load.threads, cpus),
+        )
+        loads.append(one)
+    return loads
+
+
+def _one_a_load(spec: LoadSpec) -> list[LoadSpec]:
+    """Return the spec, and one of its background alone if it has one."""
+    if spec.background is None:
+        return [spec]
+    background = msgspec.structs.replace(
+        spec,
+        request=spec.background.request,
+        load=spec.background.load,
+        requests_file=None,
+        background=None,
+        processes=None,
     )
+    return [spec, background]
 
 
 def read_spec(path: Path) -> LoadSpec:
@@ -68,22 +97,15 @@ def read_spec(path: Path) -> LoadSpec:
         spec = msgspec.json.decode(data, type=LoadSpec)
     except msgspec.DecodeError as error:
         raise IronbenchError(f"{path} is not a load spec: {error}.") from error
-    load = spec.load
+    background = spec.background
     checks = (
         ("run", spec.run, bool(spec.run), "not empty"),
-        ("load.rate", load.rate, 0 < load.rate < math.inf, "above 0"),
-        ("load.connections", load.connections, load.connections >= 1, "1 or more"),
-        ("load.threads", load.threads, 1 <= load.threads <= load.connections, "from 1 to load.connections"),
-        (
-            "load.connections",
-            load.connections,
-            load.connections % max(1, load.threads) == 0,
-            "a multiple of load.threads (wrk2 would leave out the rest)",
-        ),
+        *_load_checks("load", spec.load),
+        *(() if background is None else _load_checks("background.load", background.load)),
         (
             "processes",
             spec.processes,
-            spec.processes is None or 1 <= spec.processes <= load.threads,
+            spec.processes is None or 1 <= spec.processes <= spec.load.threads,
             "from 1 to load.threads",
         ),
         ("warmup_s", spec.warmup_s, 0 <= spec.warmup_s < math.inf, "0 or more"),
@@ -95,7 +117,30 @@ def read_spec(path: Path) -> LoadSpec:
     for name, value, ok, allowed in checks:
         if not ok:
             raise IronbenchError(f"{name} of {path} is {value!r}; it must be {allowed}.")
+    if background is not None:
+        for reason in background_refusals(spec.load, background.load, spec.window_s):
+            raise IronbenchError(f"{path} cannot have this background: {reason}.")
     return spec
+
+
+def _load_checks(where: str, load: Load) -> tuple[tuple[str, object, bool, str], ...]:
+    """Return name, value, whether it can be used, and what can, of each field with limits."""
+    return (
+        (f"{where}.rate", load.rate, 0 < load.rate < math.inf, "above 0"),
+        (f"{where}.connections", load.connections, load.connections >= 1, "1 or more"),
+        (
+            f"{where}.threads",
+            load.threads,
+            1 <= load.threads <= load.connections,
+            f"from 1 to {where}.connections",
+        ),
+        (
+            f"{where}.connections",
+            load.connections,
+            load.connections % max(1, load.threads) == 0,
+            f"a multiple of {where}.threads (wrk2 would leave out the rest)",
+        ),
+    )
 
 
 def read_users(path: Path) -> list[dict[str, str]]:

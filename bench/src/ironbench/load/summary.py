@@ -12,6 +12,7 @@ from ironbench.load import histogram
 from ironbench.load.alarm import alarms
 from ironbench.load.lag import Lag, split
 from ironbench.load.phase import ERRORS, UNSENT
+from ironbench.load.seconds import by_second
 from ironbench.records import SCHEMA, LoadResult
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def load_result(prepared: Prepared, recording: Recording, measured: Durations) -
 
     Of the requests ``sent``, each is ``completed`` or an error of the kind reset, closed, timeout
     (also: not answered when the drain ended) or protocol; errors of the kind ``connect`` are failed
-    attempts to open a connection and belong to no request. When the gate failed, all figures are 0.
+    attempts to open a connection and belong to no request. When a gate failed, all figures are 0.
     """
     window = recording.window
     outcomes = Counter(window.table.outcome if window is not None else ())
@@ -102,14 +103,12 @@ def load_result(prepared: Prepared, recording: Recording, measured: Durations) -
     scheduled = sum(outcomes.values())
     window_s = prepared.window.length_ns / 1e9
     offset = recording.realtime_offset_ns
-    start = end = drained = first_send = reconnects = 0
+    start = end = drained = first_send = reconnects = all_cpu_ns = 0
     cpu_ns = [0]
     if window is not None:
-        start, end, drained = window.start_ns, window.end_ns, window.drained_ns
-        table = window.table
-        sent = (ns for ns, outcome in zip(table.sent_ns, table.outcome, strict=True) if outcome != UNSENT)
-        first_send = start + min(sent, default=0)
-        cpu_ns, reconnects = window.cpu_ns, window.reconnects
+        start, end = window.start_ns, window.end_ns
+        first_send, drained = window.first_send_ns, window.drained_ns
+        cpu_ns, all_cpu_ns, reconnects = window.cpu_ns, window.all_cpu_ns, window.reconnects
         if window.connect_errors:
             errors["connect"] = window.connect_errors
     elapsed = max(1, drained - first_send)
@@ -139,15 +138,23 @@ def load_result(prepared: Prepared, recording: Recording, measured: Durations) -
         gate=recording.gate,
         warmup_requests=recording.warmup_requests,
         cpu_ms=sum(cpu_ns) / 1e6,
-        cpu_share=max(*cpu_ns, sum(cpu_ns) / len(os.sched_getaffinity(0))) / elapsed,
+        cpu_share=max(*cpu_ns, all_cpu_ns / len(os.sched_getaffinity(0))) / elapsed,
         local_ports=recording.local_ports,
         threads=prepared.spec.load.threads,
         processes=prepared.processes,
         timer_lag=None if measured.timer_lag is None else histogram.summarise(measured.timer_lag),
         timeouts=None if measured.timeouts is None else histogram.summarise(measured.timeouts),
         landing=recording.landing,
+        seconds=None if window is None else by_second(_answered(window.table), prepared.window.length_ns),
     )
     return msgspec.structs.replace(result, alarms=alarms(result) if window is not None else [])
+
+
+def _answered(table: Table) -> Iterator[tuple[int, int]]:
+    """Give when each answered request was due, and how long it took from then on, in nanoseconds."""
+    for due, done, outcome in zip(table.due_ns, table.done_ns, table.outcome, strict=True):
+        if outcome > 0:
+            yield due, done - due
 
 
 def rows(recording: Recording) -> Iterator[Row]:

@@ -35,8 +35,9 @@ class Timer:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         """Register with ``loop``; raises OSError when the kernel gives no timer."""
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = self._libc.timerfd_create(time.CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._settime = libc.timerfd_settime  # looked up once, not at every arming
+        self._fd = libc.timerfd_create(time.CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
         self._spec = _Itimerspec()
@@ -63,5 +64,5 @@ class Timer:
         os.close(self._fd)
 
     def _set(self) -> None:
-        if self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, self._pointer, None):
+        if self._settime(self._fd, _TFD_TIMER_ABSTIME, self._pointer, None):
             raise OSError(ctypes.get_errno(), "timerfd_settime")

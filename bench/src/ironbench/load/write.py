@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ironbench.load.summary import Durations, Row
     from ironbench.records import LoadResult
 
+BACKGROUND = "background"
+"""Directory below a load's own for the files of its background; they have the same names."""
 _COLUMNS = ("connection", "intended_ns", "sent_ns", "done_ns", "outcome")
 
 

@@ -23,11 +23,13 @@ from ironbench.judge import WRK2
 from ironbench.load.clock import window_start
 from ironbench.load.engine import Recording
 from ironbench.load.gate import pass_gate, refused
+from ironbench.load.limits import wrk2_refusals
 from ironbench.load.lua import script
 from ironbench.load.pool import Pool
 from ironbench.load.spec import read_users
 from ironbench.load.summary import durations, load_result
 from ironbench.load.template import process_token
+from ironbench.load.write import write
 from ironbench.records import Experiment
 
 if TYPE_CHECKING:
@@ -56,22 +58,16 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
 def check(prepared: Prepared) -> None:
     """Raise IronbenchError for what wrk2 cannot do, and when it is not there."""
     spec = prepared.spec
-    load = spec.load
-    checks = (
-        (load.arrivals == "wrk2-phase", "load.arrivals must be wrk2-phase, which is how it sends"),
-        (load.rate >= 1 and load.rate == int(load.rate), "load.rate must be a whole number above 0"),
-        (load.connections % load.threads == 0, "load.connections must be a multiple of load.threads"),
-        (load.placement == "as_landed", "load.placement must be as_landed, since it connects by itself"),
-        (spec.requests_file is None, "requests_file must be left out"),
+    here = (
         (spec.processes is None, "processes must be left out"),
         (prepared.address.family != socket.AF_UNIX, "base_url must be http://HOST:PORT"),
-        (spec.window_s >= 1 and spec.window_s == int(spec.window_s), "window_s must be whole seconds"),
-        (spec.warmup_s == int(spec.warmup_s), "warmup_s must be whole seconds"),
         (os.access(PROGRAM, os.X_OK), f"{PROGRAM} is missing, run playbooks/tools.yml with wrk2_enabled"),
     )
-    for ok, rule in checks:
-        if not ok:
-            raise IronbenchError(f"The backend wrk2 cannot run {spec.run}: {rule}.")
+    broken = wrk2_refusals(
+        spec.load, warmup_s=spec.warmup_s, window_s=spec.window_s, requests_file=spec.requests_file
+    )
+    for rule in (*broken, *(rule for kept, rule in here if not kept)):
+        raise IronbenchError(f"The backend wrk2 cannot run {spec.run}: {rule}.")
 
 
 def run(prepared: Prepared, out: Path) -> LoadResult:
@@ -79,14 +75,17 @@ def run(prepared: Prepared, out: Path) -> LoadResult:
 
     The window is the whole of wrk2's run, its calibration included, so that the requests and the CPU
     time are those of one interval; only its latencies leave the calibration out. When the gate is not
-    passed no load is made, and load.json alone is written. Raises IronbenchError when wrk2 fails or
-    prints what cannot be read.
+    passed no load is made, and the files are those that the built-in generator writes of no request.
+    Raises IronbenchError when wrk2 fails or prints what cannot be read.
     """
     spec = prepared.spec
     gate = asyncio.run(_gate(prepared))
     if not gate.ok:
-        empty = load_result(prepared, Recording(gate=gate), durations(None))
-        return _finish(out, msgspec.structs.replace(empty, backend=WRK2, processes=1))
+        none = durations(None)
+        result = load_result(prepared, Recording(gate=gate), none)
+        result = msgspec.structs.replace(result, backend=WRK2, processes=1)
+        write(out, result, none, ())
+        return result
     warmup = _run(prepared, out / WARMUP_LOG, int(spec.warmup_s)) if spec.warmup_s else None
     idle_from = time.time_ns()
     start = window_start(idle_from + round(spec.idle_s * 1e9))

@@ -1,0 +1,179 @@
+"""The placement service: ``python -m ironbench.host.placement FILE``.
+
+It runs on the app's host for as long as a session's observers do, when the load comes from another machine,
+and tells that machine's generator one thing: which of the app's workers has accepted the connection from a
+port of the asker's. A connection carries one question, a line of JSON, and gets one answer (see
+ironbench.load.placement). Nobody without the session's token is told anything, and whoever has it learns of
+connections from their own address to the app's port alone, and of no process outside of the app's cgroup.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ironbench.errors import IronbenchError
+from ironbench.files import NOT_JSON, encode_record, read_record
+from ironbench.host import proc, system
+from ironbench.load import sockets
+from ironbench.load.client import resolve
+from ironbench.load.placement import LONGEST_LINE, Answer, Question
+from ironbench.load.spec import split_base_url
+from ironbench.records import SCHEMA, Record
+
+if TYPE_CHECKING:
+    from ironbench.host.place import Place
+    from ironbench.load.client import Address
+
+CONNECTIONS = 8
+"""At a time; one generator needs one."""
+IDLE_S = 2.0
+"""For a question to come, and for an answer to be taken."""
+SPACING_S = 0.05
+"""From one answer to the next: they cost CPU time on the machine that is measured."""
+
+
+class Duty(Record, frozen=True, kw_only=True):
+    """What the service is to do; the file that holds it is for root only."""
+
+    schema: int
+    address: str
+    """Numeric; the one that the app listens at."""
+    port: int
+    app_port: int
+    cgroup: str
+    """Directory of the app's cgroup."""
+    token: str
+    life_s: float
+
+
+def wanted(place: Place) -> bool:
+    """Tell whether the session needs the service on this host."""
+    groups = place.host.groups
+    return (
+        "app" in groups
+        and "load_generators" not in groups
+        and bool(place.host.placement_port and place.session.placement_token)
+    )
+
+
+def write_duty(place: Place, mount: Path, life_s: float) -> tuple[Address, Question]:
+    """Write what the service is to do; return its address and a question that it answers once it runs.
+
+    Raises IronbenchError when base_url does not name one address, or the app does not run.
+    """
+    host, _, app_port = split_base_url(place.host.base_url)
+    try:
+        address = resolve(host, place.host.placement_port)
+    except OSError as error:
+        raise IronbenchError(
+            f"The host {host} of base_url cannot be resolved here ({error.strerror}); mend bench_base_url."
+        ) from error
+    numeric = str(address.sockaddr[0])
+    if sockets.endpoint(numeric, app_port)[0].is_unspecified:
+        raise IronbenchError(
+            f"base_url is {place.host.base_url}, which names no single address; name the app's in bench_base_url."
+        )
+    app = next(service for service in place.host.services if service.name == "app")
+    cgroup = system.show(place.service_unit(app))["ControlGroup"]
+    if not cgroup:
+        raise IronbenchError(f"{place.service_unit(app)} does not run; run `ironbench host prepare` first.")
+    token = place.session.placement_token
+    duty = Duty(
+        schema=SCHEMA,
+        address=numeric,
+        port=place.host.placement_port,
+        app_port=app_port,
+        cgroup=str(mount / cgroup.lstrip("/")),
+        token=token,
+        life_s=life_s,
+    )
+    file = os.open(place.duty, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(file, "wb") as out:  # noqa: PTH123 - of a descriptor, for its mode
+        out.write(encode_record(duty))
+    return address, Question(schema=SCHEMA, token=token, ports=[])
+
+
+async def serve(duty: Duty) -> None:
+    """Answer until ``life_s`` is over; raises OSError when the address cannot be listened at."""
+    turn = asyncio.Lock()
+    attended = 0
+
+    async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal attended
+        attended += 1
+        try:
+            if attended > CONNECTIONS:
+                return
+            async with asyncio.timeout(IDLE_S):
+                line = await reader.readuntil(b"\n")
+            async with turn:
+                answered = answer(duty, writer.get_extra_info("peername")[0], line)
+                if answered is not None:
+                    writer.write(msgspec.json.encode(answered) + b"\n")
+                await asyncio.sleep(SPACING_S)
+            async with asyncio.timeout(IDLE_S):
+                await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # whoever does not ask, or does not listen, is not answered
+        finally:
+            attended -= 1
+            writer.close()
+
+    server = await asyncio.start_server(attend, duty.address, duty.port, limit=LONGEST_LINE)
+    try:
+        async with asyncio.timeout(duty.life_s):
+            await server.serve_forever()
+    except TimeoutError:
+        pass
+    finally:
+        server.close()
+
+
+def answer(duty: Duty, peer: str, line: bytes) -> Answer | None:
+    """Answer one line from ``peer``; None for what is no question."""
+    try:
+        question = msgspec.json.decode(line, type=Question)
+    except NOT_JSON:
+        return None
+    if not hmac.compare_digest(question.token.encode(errors="replace"), duty.token.encode()):
+        return _refusal("refused the token: it is of another session")
+    server = sockets.endpoint(duty.address, duty.app_port)
+    clients = {sockets.endpoint(peer, port) for port in question.ports}
+    seen = sockets.look(sockets.sockets(), server, clients, proc.cgroup_pids(Path(duty.cgroup)))
+    if not seen.workers:
+        return _refusal(f"finds no process of the app that listens at port {duty.app_port}")
+    owners = [seen.owners.get(port) for port in question.ports]
+    return Answer(schema=SCHEMA, workers=seen.workers, owners=owners)
+
+
+def _refusal(reason: str) -> Answer:
+    return Answer(schema=SCHEMA, workers=[], owners=[], refused=reason)
+
+
+def main(file: str) -> None:
+    """Serve; raises IronbenchError when that cannot be done."""
+    duty = read_record(Path(file), Duty)
+    if not duty.token:
+        raise IronbenchError(f"{file} holds no token; without one nobody is told anything.")
+    try:
+        asyncio.run(serve(duty))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise IronbenchError(
+            f"The placement service cannot listen at {duty.address}, port {duty.port} ({reason}); set "
+            "bench_placement_port to a free one."
+        ) from error
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    except IronbenchError as refused:
+        sys.exit(f"ironbench: {refused}")
