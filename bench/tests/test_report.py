@@ -5,9 +5,10 @@ import re
 import msgspec
 import pytest
 from ironbench import bundle as bundles
-from ironbench.records import Finding, Results
+from ironbench.records import Finding, PublishedSeries, Results
 from ironbench.report import HTML_ROWS, MARKDOWN_ROWS, render, write_report
 from ironbench.report.document import make_document
+from ironbench.report.model import Point
 from ironbench.report.terminal import ROWS as TERMINAL_ROWS
 from ironbench.report.terminal import render as render_terminal
 
@@ -221,6 +222,51 @@ def test_without_claims_there_are_no_tallies(reported):
     for name in ("report.md", "report.html", "terminal"):
         assert "This bundle carries no claims" in reported[1][name]
         assert "holds here" not in reported[1][name]
+
+
+def published(**changes):
+    made = PublishedSeries(
+        test="signin",
+        variant="final",
+        date="2026-05-26",
+        kernel="6.1",
+        response_bytes=None,
+        published_ms=520.0,
+        runs_ms=[520.0, 610.0, 620.0],
+        mean_ms=583.3,
+        cv=0.094,
+        run=1,
+        equal_figures=5,
+        is_mean=False,
+    )
+    return replace(made, **changes)
+
+
+def test_published_series_say_which_run_they_are(full):
+    series = [
+        published(),
+        published(variant="baseline", run=None, is_mean=True, published_ms=583.3),
+        published(variant="beyond", run=None, published_ms=None, runs_ms=[7.0], mean_ms=7.0, cv=None),
+    ]
+    document = make_document(replace(full[1], published=series))
+    (section,) = [one for one in document.sections if one.title.startswith("Published series")]
+    assert section.table
+    cells = [dict(zip(section.table.header, row, strict=True)) for row in section.table.rows]
+    assert [row["It is"] for row in cells] == ["run 1 of 3", "the mean of all", "in no table"]
+    assert [row["Published against it"] for row in cells] == ["-10.9 %", "+0.0 %", "-"]
+    assert [row["CV"] for row in cells] == ["9.4 %", "9.4 %", "-"]
+    assert {row["Verdict"] for row in cells} == {"too few runs"}
+    assert section.paragraphs == [
+        "Of 2 published means with raw logs, 1 are that of one run, 1 of all runs.",
+        "3 of 3 series have fewer than 6 runs: too few runs for a verdict.",
+    ]
+    (chart,) = section.charts
+    triangles = [mark for mark in chart.marks if isinstance(mark, Point) and mark.shape == "down"]
+    circles = [mark for mark in chart.marks if isinstance(mark, Point) and mark.shape == "circle"]
+    assert (len(triangles), len(circles)) == (2, 7)
+    assert triangles[0].x == circles[0].x < triangles[1].x < circles[1].x
+    for text in (render(document, "report.md.j2", MARKDOWN_ROWS), render_terminal(document)):
+        assert "run 1 of 3" in text
 
 
 def test_results_have_the_schema_that_is_printed(full, run):

@@ -107,7 +107,7 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         retries=plan.retries,
         warmup_s=plan.warmup_s,
         window_s=plan.window_s,
-        window_share=window_share(plan, runs),
+        window_share=None if manifest.imported else window_share(plan, runs),
         sealed=len(runs),
         total=len(schedule(plan, runs)),
         scorecards=[_scorecard(plan, name, counted, distributions, merge) for name in plan.experiments],

@@ -126,6 +126,7 @@ class Bench:
 def unpack(collected: dict, directory: Path) -> list[str]:
     """Unpack what ``collect`` handed in, and return the names of what was in it."""
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(collected["archive"]))) as archive:
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # as ironbench.ingest
         archive.extractall(directory)
         return archive.getnames()
 

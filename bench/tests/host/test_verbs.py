@@ -357,7 +357,13 @@ def test_a_generator_that_is_stopped_is_no_end_of_a_session(bench):
     assert waiting.stdin
     waiting.stdin.write(msgspec.json.encode(Turn(schema=SCHEMA, session=bench.session, after=None)))
     waiting.stdin.close()
-    until(lambda: show(bench.unit("load"), "ActiveState") == "active", "a generator")
+
+    def sleeps() -> bool:
+        """Whether it has the descriptor of a process, and so waits for that."""
+        links = Path(f"/proc/{waiting.pid}/fd").glob("*")
+        return any("pidfd" in str(link.readlink()) for link in links if link.is_symlink())
+
+    until(sleeps, "a wait for the generator")
     systemctl("stop", bench.unit("load"))
     assert waiting.wait(20) == 2
     assert waiting.stderr

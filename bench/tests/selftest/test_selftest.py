@@ -16,6 +16,7 @@ from ironbench.selftest.cases import (
     TOLERANCE,
     Figure,
     clear_in_s,
+    expected_answers,
     figures,
     mean,
     model,
@@ -71,6 +72,22 @@ def test_a_queue_grows_as_computed():
     assert [round(answer.corrected) for answer in answers] == [20 + 10 * k for k in range(len(answers))]
     assert statistics.median(answer.uncorrected for answer in answers) == pytest.approx(80)
     assert len(answers) == 53  # the last four leave before the end and are answered after it
+
+
+def test_wrk2_is_late_and_does_not_wait_for_the_last_answers():
+    found = {}
+    for backend in ARRIVALS:
+        busy = 0.0
+
+        def answered(at):
+            nonlocal busy
+            busy = max(busy, at) + 0.02
+            return busy
+
+        found[backend] = expected_answers(BY_NAME["slow"].spec("http://x", backend), answered)
+    # One answer every 20 ms for 4 s, and the four under way at the end; wrk2's first one is half a ms late.
+    assert len(found["ironbench"]) == 203
+    assert [round(answer.done, 1) for answer in (found["wrk2"][0], found["wrk2"][-1])] == [20.5, 3980.5]
 
 
 @pytest.mark.parametrize("backend", ARRIVALS)

@@ -59,7 +59,7 @@ def cpu_check(samples: Samples, sar_json: bytes, host: Host, load: LoadResult) -
     quiet = [s for s in records if load.idle_from_ns <= s.from_ns and s.until_ns <= load.idle_until_ns]
     if not window or not quiet or max(s.until_ns for s in window) < last:
         raise IronbenchError(
-            "sar's samples do not cover the quiet time and the window: sar died, or idle_s is below 2 s."
+            "sar's samples do not cover the quiet time and the window: sar died, or idle_s is below 1.1 s."
         )
     return [_compare(samples, host, cpus, window, quiet) for cpus in _sets(samples, host)]
 

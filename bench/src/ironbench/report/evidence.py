@@ -58,15 +58,19 @@ def verdict_section(results: Results) -> Section:
                     verdict.reason,
                     *_measured(verdict),
                 ]
-                for word in get_args(VerdictWord)
-                for verdict in results.claims
-                if verdict.word == word
+                for verdict in sorted(results.claims, key=_place)
             ],
             words=5,
             prose=[2, 3],
         ),
         notes=_verdict_notes(results),
     )
+
+
+def _place(verdict: Verdict) -> tuple[bool, bool, int]:
+    """First what was decided here by measuring, then by the published logs, then what cannot be tested."""
+    word = get_args(VerdictWord).index(verdict.word)
+    return verdict.word == "not testable here", verdict.claim.kind == "record", word
 
 
 def _measured(verdict: Verdict) -> tuple[str, str]:

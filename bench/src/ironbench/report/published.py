@@ -44,8 +44,6 @@ def published_sections(results: Results) -> Iterator[Section]:
             "CV: standard deviation of the runs as a part of their mean.",
         ],
         charts=[chart] if chart else [],
-        terminal=False,
-        markdown=False,
     )
 
 

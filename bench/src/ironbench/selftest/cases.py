@@ -147,6 +147,14 @@ def model(spec: LoadSpec, answered_s: Callable[[float], float], late_s: float = 
     return answers
 
 
+def expected_answers(spec: LoadSpec, answered_s: Callable[[float], float]) -> list[Answer]:
+    """Return the answers whose latency the backend must have; wrk2 is late, and does not wait for the last ones."""
+    if spec.load.backend != WRK2:
+        return model(spec, answered_s)
+    found = model(spec, answered_s, WRK2_LATE_S)
+    return [answer for answer in found if answer.done <= spec.window_s * _MS]
+
+
 def clear_in_s(clock_s: float) -> float:
     """Return how long to wait before a run on the stalling server is started at ``clock_s`` (realtime).
 
@@ -168,15 +176,6 @@ def mean(values: list[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _answers(measured: Measured, answered_s: Callable[[float], float]) -> list[Answer]:
-    """Return the answers whose latency the backend must have: wrk2 does not wait for those after the end."""
-    spec = measured.spec
-    if spec.load.backend != WRK2:
-        return model(spec, answered_s)
-    found = model(spec, answered_s, WRK2_LATE_S)
-    return [answer for answer in found if answer.done <= spec.window_s * _MS]
-
-
 def _stalling(_: Case, measured: Measured) -> Iterator[tuple[str, float, float]]:
     start_s = measured.result.idle_until_ns / _NS
 
@@ -184,7 +183,7 @@ def _stalling(_: Case, measured: Measured) -> Iterator[tuple[str, float, float]]
         into = (start_s + at) % STALL_EVERY_S
         return at + STALL_S - into if into < STALL_S else at
 
-    answers = _answers(measured, answered)
+    answers = expected_answers(measured.spec, answered)
     corrected = [answer.corrected for answer in answers]
     uncorrected = [answer.uncorrected for answer in answers]
     result = measured.result
@@ -219,7 +218,7 @@ def _slow(_: Case, measured: Measured) -> Iterator[tuple[str, float, float]]:
         busy_until = max(busy_until, at) + SERVICE_S
         return busy_until
 
-    answers = _answers(measured, answered)
+    answers = expected_answers(measured.spec, answered)
     corrected = [answer.corrected for answer in answers]
     uncorrected = [answer.uncorrected for answer in answers]
     result = measured.result
@@ -263,7 +262,7 @@ def _silent(case: Case, measured: Measured) -> Iterator[tuple[str, float, float]
 
 def _dripping(_: Case, measured: Measured) -> Iterator[tuple[str, float, float]]:
     result = measured.result
-    yield "completed", len(_answers(measured, lambda at: at + DRIP_S)), result.completed
+    yield "completed", len(expected_answers(measured.spec, lambda at: at + DRIP_S)), result.completed
     yield "corrected mean, ms", DRIP_S * _MS, result.latency.mean
     yield "uncorrected mean, ms", DRIP_S * _MS, result.service_time.mean
     yield "uncorrected p50, ms", DRIP_S * _MS, result.service_time.p50
