@@ -10,7 +10,8 @@ from ironbench.study import load_study, select, study_digest
 
 from .made import background, experiment, replace, study
 
-IRON_TRACK = Path(__file__).parents[2] / "studies" / "iron_track"
+REPOSITORY = Path(__file__).parents[2]
+IRON_TRACK = REPOSITORY / "studies" / "iron_track"
 
 
 def written(tmp_path, made):
@@ -22,6 +23,10 @@ def test_article_study_is_valid():
     made = load_study(IRON_TRACK)
     assert list(made.experiments) == ["signup", "signin", "me", "mixed-inline-or-pool"]
     assert made.baseline == "baseline"
+
+
+def test_the_study_of_the_tests_on_hosts_is_valid():
+    assert load_study(REPOSITORY / "molecule/site/study").protocols.keys() == {"tiny", "kill"}
 
 
 @pytest.mark.parametrize("protocol", ["quick", "rigorous"])
