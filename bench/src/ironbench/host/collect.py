@@ -19,6 +19,7 @@ from ironbench.host import sar, snapshot, system
 from ironbench.host.generate import OVERDUE_S
 from ironbench.host.place import UNIT_KINDS, app_pattern
 from ironbench.host.stop import stop_transient
+from ironbench.load.cli import STOPPED
 from ironbench.records import SCHEMA, Collected, LoadResult, Record, Snapshot
 
 if TYPE_CHECKING:
@@ -110,9 +111,10 @@ def _generator_exit(place: Place) -> int | None:
             f"the generator of {place.key} was not started; run `ironbench host load` first."
         )
     shown = system.wait_for_end(unit, place.session.longest_s + OVERDUE_S + END_S)
-    if shown["ActiveState"] == "inactive":
-        raise IronbenchError(f"the generator of {place.key} was stopped; the session is lost.")
     status = int(shown["ExecMainStatus"])
+    # A generator that has set up its own end has time to say that it was stopped; its unit has then failed.
+    if shown["ActiveState"] == "inactive" or (status == STOPPED and shown["Result"] != "timeout"):
+        raise IronbenchError(f"the generator of {place.key} was stopped; the session is lost.")
     return status if int(shown["ExecMainCode"]) == os.CLD_EXITED else -status
 
 
