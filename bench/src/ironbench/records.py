@@ -237,6 +237,8 @@ class Host(Record, frozen=True, kw_only=True):
     slice: str
     placement_port: int = 0
     """Of the placement service, at base_url's address, for a generator on another machine; 0: there is none."""
+    keep_awake: bool = False
+    """In a session no CPU of the machine halts; see ironbench.host.awake."""
 
 
 # --- session: one run as it is handed to the hosts ---------------------------------------------
@@ -339,6 +341,8 @@ class HostFacts(Record, frozen=True, kw_only=True):
     """"v2", "hybrid", or "v1" (no unified hierarchy: no run is possible)."""
     cpuset: bool
     """True: AllowedCPUs= takes effect."""
+    kept_awake: Literal["no", "yes", "not controllable here"] = "no"
+    """Whether CPUs are kept from halting in a session."""
 
 
 # --- run: what came out ------------------------------------------------------------------------

@@ -8,9 +8,10 @@ import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from ironbench.errors import IronbenchError
-from ironbench.host import proc, system
+from ironbench.host import awake, proc, system
 from ironbench.records import SCHEMA, Host, HostFacts
 
 PACKAGES = ("postgresql*", "pgbouncer", "valkey*", "sysstat")
@@ -43,6 +44,7 @@ def describe(host: Host) -> HostFacts:
         nofile=_nofile(host),
         cgroup_version=_cgroup_version(),
         cpuset=_cpuset(),
+        kept_awake=_kept_awake(host),
     )
 
 
@@ -126,6 +128,12 @@ def _cgroup_version() -> str:
         return "v2" if proc.unified_mount() == Path("/sys/fs/cgroup") else "hybrid"
     except IronbenchError:
         return "v1"
+
+
+def _kept_awake(host: Host) -> Literal["no", "yes", "not controllable here"]:
+    if not host.keep_awake:
+        return "no"
+    return "yes" if awake.DEVICE.exists() else "not controllable here"
 
 
 def _cpuset() -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ironbench.errors import IronbenchError
+from ironbench.host.awake import DEVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +19,8 @@ DESCRIPTION = Path("/etc/ironbench/host.json")
 
 OBSERVERS = ("sar", "sampler")
 PLACEMENT = "placement"
-UNIT_KINDS = (*OBSERVERS, PLACEMENT, "load")
+AWAKE = "awake"
+UNIT_KINDS = (*OBSERVERS, AWAKE, PLACEMENT, "load")
 PREPARE = "prepare"
 """The unit that makes the host ready for a session while the one before is still being packed and sealed."""
 
@@ -57,6 +59,12 @@ class Place:
     def answer(self) -> Path:
         """What was collected, kept so that it can be handed in again."""
         return self.directory.with_name(f"{self.key}.collected.json")
+
+    @property
+    def observers(self) -> list[str]:
+        """Kinds of the units that must live through the window."""
+        awake = self.host.keep_awake and DEVICE.exists()
+        return [*OBSERVERS, *([AWAKE] if awake else [])]
 
     @property
     def order(self) -> Path:

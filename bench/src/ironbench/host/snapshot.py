@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 from ironbench.files import encode_record, write_atomic
 from ironbench.host import proc, system
-from ironbench.host.place import OBSERVERS, Place
 from ironbench.records import SCHEMA, Service, Snapshot, UnitState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ironbench.host.place import Place
+
 
 def take(place: Place) -> Snapshot:
     """Look at every service of the host and at the session's observers."""
     mount = proc.unified_mount()
-    observers = [place.session_unit(kind) for kind in OBSERVERS]
+    observers = [place.session_unit(kind) for kind in place.observers]
     return Snapshot(
         schema=SCHEMA,
         ns=time.time_ns(),
