@@ -312,6 +312,28 @@ class Snapshot(Record, frozen=True, kw_only=True):
     """Observer's unit -> ActiveState."""
 
 
+class QuietStep(Record, frozen=True, kw_only=True):
+    """One thing that was to be kept off the bench's CPUs."""
+
+    what: str
+    """A unit, or ``interrupts``."""
+    wanted: str
+    effective: str
+    """Read back."""
+    ok: bool
+    reason: str = ""
+    """Why it is not as wanted."""
+
+
+class Quiet(Record, frozen=True, kw_only=True):
+    """What was done to a host for the time of a plan."""
+
+    housekeeping: str
+    shared: list[int]
+    """CPUs that are the bench's too, by the layout: nothing is kept off those."""
+    steps: list[QuietStep]
+
+
 class HostFacts(Record, frozen=True, kw_only=True):
     """What ``ironbench host describe`` tells for the bundle; None or empty where the host does not tell."""
 
@@ -343,6 +365,8 @@ class HostFacts(Record, frozen=True, kw_only=True):
     """True: AllowedCPUs= takes effect."""
     kept_awake: Literal["no", "yes", "not controllable here"] = "no"
     """Whether CPUs are kept from halting in a session."""
+    quiet: Quiet | None = None
+    """In force when the plan began; None: nothing was done."""
 
 
 # --- run: what came out ------------------------------------------------------------------------

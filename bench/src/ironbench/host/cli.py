@@ -18,6 +18,7 @@ from ironbench.host.generate import load
 from ironbench.host.observe import observe
 from ironbench.host.place import DESCRIPTION, Place
 from ironbench.host.prepare import prepare
+from ironbench.host.quiet import quiet, unquiet
 from ironbench.host.stop import stop
 from ironbench.host.turn import Turn, ready, turn
 from ironbench.records import Host, Session
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 HOST_VERBS: dict[str, tuple[Callable, str]] = {
     "describe": (describe, "print the facts of this host"),
+    "quiet": (quiet, "keep the rest of the host off the bench's CPUs, until unquiet or the end of the lease"),
+    "unquiet": (unquiet, "put that back"),
     "stop": (stop, "end everything that a session left on this host"),
 }
 SESSION_VERBS: dict[str, tuple[Callable, str]] = {
