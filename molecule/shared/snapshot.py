@@ -49,28 +49,30 @@ def words(*argv: str) -> list[list[str]]:
     return [line.split() for line in done.stdout.splitlines() if line.strip()]
 
 
-def file_fact(path: str) -> str:
-    found = os.lstat(path)
+def file_fact(path: Path) -> str:
+    found = path.lstat()
     what = f"{stat.filemode(found.st_mode)} {found.st_uid}:{found.st_gid}"
     if stat.S_ISLNK(found.st_mode):
-        return f"{what} -> {os.readlink(path)}"
+        return f"{what} -> {path.readlink()}"
     if stat.S_ISREG(found.st_mode):
-        return f"{what} {hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
+        return f"{what} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
     return what
 
 
 def files() -> dict[str, str]:
-    paths = [tree for tree in TREES if os.path.lexists(tree)]
+    paths = [Path(tree) for tree in TREES if Path(tree).exists()]
     for tree in TREES:
         for directory, inner, names in os.walk(tree):
-            paths += [os.path.join(directory, name) for name in inner + names]
-    return {path: file_fact(path) for path in paths}
+            paths += [Path(directory, name) for name in inner + names]
+    return {str(path): file_fact(path) for path in paths}
 
 
 def units() -> dict[str, str]:
     at_boot = {row[0]: row[1] for row in words("systemctl", "list-unit-files", "--no-legend", "--no-pager")}
     kinds = f"--type={','.join(UNIT_KINDS)}"
-    now = {row[0]: row[2] for row in words("systemctl", "list-units", "--all", "--plain", "--no-legend", kinds)}
+    now = {
+        row[0]: row[2] for row in words("systemctl", "list-units", "--all", "--plain", "--no-legend", kinds)
+    }
     return {
         name: f"{at_boot.get(name, 'no file')}, {now.get(name, 'inactive')}"
         for name in at_boot.keys() | {name for name, state in now.items() if state != "inactive"}
@@ -85,11 +87,16 @@ def packages() -> dict[str, str]:
 
 def sysctls() -> dict[str, str]:
     done = subprocess.run(["sysctl", "--all"], check=False, capture_output=True, text=True)
-    return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in done.stdout.splitlines())}
+    return {
+        name.strip(): value.strip()
+        for name, _, value in (line.partition("=") for line in done.stdout.splitlines())
+    }
 
 
 def ports() -> dict[str, str]:
-    return {row[3]: row[0] for row in words("ss", "--no-header", "--listening", "--numeric", "--tcp", "--udp")}
+    return {
+        row[3]: row[0] for row in words("ss", "--no-header", "--listening", "--numeric", "--tcp", "--udp")
+    }
 
 
 def take() -> dict[str, dict[str, str]]:

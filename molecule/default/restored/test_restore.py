@@ -95,7 +95,12 @@ def test_a_host_that_never_saw_site_is_not_changed():
 def test_a_site_that_was_cut_off_is_given_back(capsys, until):
     arguments = command("site.yml", "default")
     with subprocess.Popen(
-        arguments, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
+        arguments,
+        cwd=REPOSITORY,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as site:
         assert site.stdout
         assert any(until in line for line in site.stdout), "site.yml ended before it came so far"

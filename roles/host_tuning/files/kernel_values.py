@@ -8,9 +8,8 @@ look KEPT SETTINGS  SETTINGS is a JSON list of {what, name, value}, where name m
                     what KEPT has; and the open files that this process may have.
 due KEPT OWNED...   prints the values from before of those names that still have the value that an owned file gives them.
 reset KEPT OWNED... gives those back, and prints them.
-"""
+"""  # noqa: INP001 - a script, run by whatever python a host has
 
-import glob
 import json
 import os
 import re
@@ -45,7 +44,7 @@ def read_json(path: str) -> "dict[str, str]":
 
 def names_of(setting: "dict[str, str]") -> "list[str]":
     name = setting["name"]
-    return sorted(glob.glob(name)) if name.startswith("/") else [name]
+    return sorted(map(str, Path("/").glob(name[1:]))) if name.startswith("/") else [name]
 
 
 def look(kept: str, text: str) -> dict:
@@ -71,7 +70,9 @@ def look(kept: str, text: str) -> dict:
 def owned_values(files: "tuple[str, ...]") -> "dict[str, str]":
     """What the owned files (sysctl.d, tmpfiles.d) give to each name."""
     found = {}
-    for line in (line for file in files if Path(file).exists() for line in Path(file).read_text().splitlines()):
+    for line in (
+        line for file in files if Path(file).exists() for line in Path(file).read_text().splitlines()
+    ):
         if line.startswith("w "):
             _, name, _, _, _, _, value = line.split(None, 6)
             found[name] = value

@@ -6,7 +6,7 @@ Arguments: the record, then the packages that a role installs by name.
   needed_by    brought, if other packages would go with them: what would go, and nothing is in ``remove`` then
   auto         those of them that the record has as installed for another package's sake, and that are not so now
   interrupted  dpkg was stopped in the middle of its work
-"""
+"""  # noqa: INP001 - a script, run by whatever python a host has
 
 import json
 import subprocess
@@ -46,7 +46,9 @@ def main() -> None:
     ).stdout
     # With the ones that an interrupted apt left half done.
     present = {
-        name for want, status, name in map(str.split, shown.splitlines()) if status not in ("not-installed", "config-files")
+        name
+        for want, status, name in map(str.split, shown.splitlines())
+        if status not in ("not-installed", "config-files")
     }
     auto_now = words("apt-mark", "showauto")
     names = [name for name in sys.argv[2:] if name in present]
@@ -55,9 +57,7 @@ def main() -> None:
         "brought": brought,
         "remove": [],
         "needed_by": [],
-        "auto": [
-            name for name in names if before.get(name, {}).get("auto") and name not in auto_now
-        ],
+        "auto": [name for name in names if before.get(name, {}).get("auto") and name not in auto_now],
         "interrupted": bool(subprocess.run(["dpkg", "--audit"], check=True, capture_output=True).stdout),
     }
     if brought:

@@ -2,7 +2,7 @@
 
 Arguments: the record's file, the role. What the host has is looked at once: only the first record is of a host without
 the bench. The file appears whole or not at all.
-"""
+"""  # noqa: INP001 - a script, run by whatever python a host has
 
 import grp
 import json

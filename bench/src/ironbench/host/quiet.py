@@ -75,14 +75,14 @@ def quiet(host: Host) -> Quiet:
 
     What an earlier plan left is put back first.
     """
-    put_back(host)
+    unquiet(host)
     wanted = host.layout.housekeeping
     container = _container()
     no_cpuset = _why_no_cpuset()
     state = State(
         schema=SCHEMA,
         housekeeping=wanted,
-        units=[unit for unit in UNITS if system.show(unit)["ActiveState"] == "active"],
+        units=system.active(*UNITS),
         allowed={} if no_cpuset else {name: _allowed(name) for name in SLICES},
         irqs={} if container else _irqs_elsewhere(wanted),
     )
@@ -90,8 +90,10 @@ def quiet(host: Host) -> Quiet:
     _keep(state)
     _extend(LEASE_S)
     _start_lease(wanted)
-    steps = [_stop(unit) for unit in state.units]
-    steps += [_confine(name, wanted) if not no_cpuset else _not_here(name, wanted, no_cpuset) for name in SLICES]
+    steps = _stop(state.units)
+    steps += [
+        _confine(name, wanted) if not no_cpuset else _not_here(name, wanted, no_cpuset) for name in SLICES
+    ]
     steps.append(
         _not_here("interrupts", wanted, "they are the whole machine's, and this is a container")
         if container
@@ -106,23 +108,17 @@ def quiet(host: Host) -> Quiet:
     return done
 
 
-def unquiet(host: Host) -> dict[str, bool]:
+def unquiet(_host: Host) -> dict[str, bool]:
     """Put back what ``quiet`` changed; return whether there was anything.
 
     Raises IronbenchError with what could not be put back.
     """
-    return {"put_back": put_back(host)}
-
-
-def put_back(host: Host) -> bool:
-    """Do the work of ``unquiet``."""
-    del host
     there = STATE.exists()
     # Its ExecStopPost= puts back, and systemctl waits for that.
     system.stop(LEASE)
     if STATE.exists():
         restore()
-    return there
+    return {"put_back": there}
 
 
 def renew(session_s: float) -> bool:
@@ -190,16 +186,28 @@ def _container() -> bool:
 
 
 def _not_here(what: str, wanted: str, reason: str) -> QuietStep:
-    return QuietStep(what=what, wanted=wanted, effective="as before", ok=False, reason=f"not controllable here: {reason}")
+    return QuietStep(
+        what=what, wanted=wanted, effective="as before", ok=False, reason=f"not controllable here: {reason}"
+    )
 
 
 # --- units ---------------------------------------------------------------------------------------
 
 
-def _stop(unit: str) -> QuietStep:
-    system.run(["systemctl", "stop", "--", unit])
-    state = system.show(unit)["ActiveState"]
-    return QuietStep(what=unit, wanted="inactive", effective=state, ok=state == "inactive")
+def _stop(units: list[str]) -> list[QuietStep]:
+    if not units:
+        return []
+    system.run(["systemctl", "stop", "--", *units])
+    running = system.active(*units)
+    return [
+        QuietStep(
+            what=unit,
+            wanted="inactive",
+            effective="active" if unit in running else "inactive",
+            ok=unit not in running,
+        )
+        for unit in units
+    ]
 
 
 # --- slices --------------------------------------------------------------------------------------
@@ -252,7 +260,9 @@ def _irqs_elsewhere(wanted: str) -> dict[str, str]:
     """CPUs of each interrupt that may arrive at others than those wanted."""
     there = set(parse_cpu_list(wanted))
     found = {
-        path.name: proc.read_or_none(path / "smp_affinity_list") for path in IRQS.iterdir() if path.name.isdigit()
+        path.name: proc.read_or_none(path / "smp_affinity_list")
+        for path in IRQS.iterdir()
+        if path.name.isdigit()
     }
     return {
         irq: cpus

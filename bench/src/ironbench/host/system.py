@@ -73,10 +73,10 @@ def stop(*patterns: str) -> list[str]:
     return units
 
 
-def active(pattern: str) -> list[str]:
-    """Return the active units that match."""
+def active(*patterns: str) -> list[str]:
+    """Return the active units that match one."""
     listing = run(
-        ["systemctl", "list-units", "--state=active", "--full", "--plain", "--no-legend", "--", pattern]
+        ["systemctl", "list-units", "--state=active", "--full", "--plain", "--no-legend", "--", *patterns]
     )
     return [line.split()[0] for line in listing.splitlines()]
 
