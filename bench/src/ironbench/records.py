@@ -315,8 +315,6 @@ class Snapshot(Record, frozen=True, kw_only=True):
 class QuietStep(Record, frozen=True, kw_only=True):
     """One thing that was to be kept off the bench's CPUs."""
 
-    what: str
-    """A unit, or ``interrupts``."""
     wanted: str
     effective: str
     """Read back."""
@@ -331,7 +329,8 @@ class Quiet(Record, frozen=True, kw_only=True):
     housekeeping: str
     shared: list[int]
     """CPUs that are the bench's too, by the layout: nothing is kept off those."""
-    steps: list[QuietStep]
+    steps: dict[str, QuietStep]
+    """By unit, and of ``interrupts``."""
 
 
 class HostFacts(Record, frozen=True, kw_only=True):

@@ -91,14 +91,10 @@ def quiet(host: Host) -> Quiet:
     _extend(LEASE_S)
     _start_lease(wanted)
     steps = _stop(state.units)
-    steps += [
-        _confine(name, wanted) if not no_cpuset else _not_here(name, wanted, no_cpuset) for name in SLICES
-    ]
-    steps.append(
-        _not_here("interrupts", wanted, "they are the whole machine's, and this is a container")
-        if container
-        else _move(state.irqs, wanted)
-    )
+    for name in SLICES:
+        steps[name] = _not_here(wanted, no_cpuset) if no_cpuset else _confine(name, wanted)
+    elsewhere = "they are the whole machine's, and this is a container"
+    steps["interrupts"] = _not_here(wanted, elsewhere) if container else _move(state.irqs, wanted)
     done = Quiet(
         housekeeping=wanted,
         shared=sorted(bench_cpus(host) & set(parse_cpu_list(wanted))),
@@ -185,29 +181,28 @@ def _container() -> bool:
     return subprocess.run(["systemd-detect-virt", "--container", "--quiet"], check=False).returncode == 0
 
 
-def _not_here(what: str, wanted: str, reason: str) -> QuietStep:
+def _not_here(wanted: str, reason: str) -> QuietStep:
     return QuietStep(
-        what=what, wanted=wanted, effective="as before", ok=False, reason=f"not controllable here: {reason}"
+        wanted=wanted, effective="as before", ok=False, reason=f"not controllable here: {reason}"
     )
 
 
 # --- units ---------------------------------------------------------------------------------------
 
 
-def _stop(units: list[str]) -> list[QuietStep]:
+def _stop(units: list[str]) -> dict[str, QuietStep]:
     if not units:
-        return []
+        return {}
     system.run(["systemctl", "stop", "--", *units])
     running = system.active(*units)
-    return [
-        QuietStep(
-            what=unit,
+    return {
+        unit: QuietStep(
             wanted="inactive",
             effective="active" if unit in running else "inactive",
             ok=unit not in running,
         )
         for unit in units
-    ]
+    }
 
 
 # --- slices --------------------------------------------------------------------------------------
@@ -241,7 +236,7 @@ def _confine(name: str, wanted: str) -> QuietStep:
     # A slice without a cgroup, such as user.slice before the first login, gets it from the property.
     effective = proc.read_or_none(proc.unified_mount() / name / "cpuset.cpus.effective") or _property(name)
     ok = parse_cpu_list(effective.replace(" ", ",")) == parse_cpu_list(wanted)
-    return QuietStep(what=name, wanted=wanted, effective=effective, ok=ok)
+    return QuietStep(wanted=wanted, effective=effective, ok=ok)
 
 
 def _give_back(name: str, before: str | None) -> None:
@@ -284,7 +279,6 @@ def _move(irqs: dict[str, str], wanted: str) -> QuietStep:
         _write(irq, wanted)
     fixed = sorted(irqs.keys() & _irqs_elsewhere(wanted).keys(), key=int)
     return QuietStep(
-        what="interrupts",
         wanted=wanted,
         effective=f"{len(irqs) - len(fixed)} moved, {len(fixed)} not",
         ok=not fixed,
