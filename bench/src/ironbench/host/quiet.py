@@ -7,6 +7,7 @@ Everything is at runtime only, so that a reboot ends it too.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -159,6 +160,8 @@ def restore() -> None:
         raise IronbenchError(f"could not put back: {'; '.join(complaints)}.")
     STATE.unlink(missing_ok=True)
     UNTIL.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody else has something there
+        DIRECTORY.rmdir()
 
 
 def _keep(state: State) -> None:
@@ -170,7 +173,13 @@ def _extend(seconds: float) -> None:
 
 
 def _start_lease(cpus: str) -> None:
-    module = [sys.executable, "-m", "ironbench.host.lease"]
+    # By the path that we were called by: a link that outlives the virtualenv of this version.
+    called = Path(sys.argv[0]).with_name("python")
+    module = [
+        str(called) if called.is_absolute() and called.exists() else sys.executable,
+        "-m",
+        "ironbench.host.lease",
+    ]
     system.start_transient(
         LEASE, [*module, "wait"], {"CPUAffinity": cpus, "ExecStopPost": " ".join([*module, "end"])}
     )
