@@ -162,7 +162,10 @@ def test_rows_in_another_order_tell_the_same():
 def test_the_fx_8320_gets_the_published_layout(name):
     assert advised(name).layout == PUBLISHED
     inventory = Path(__file__).parents[3] / "inventory/fx8320/group_vars/all.yml"
-    assert yaml.safe_load(text(advised(name)))["core_layout"] == yaml.safe_load(inventory.read_text())["core_layout"]
+    assert (
+        yaml.safe_load(text(advised(name)))["core_layout"]
+        == yaml.safe_load(inventory.read_text())["core_layout"]
+    )
 
 
 @pytest.mark.parametrize("name", FX)
