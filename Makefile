@@ -108,6 +108,10 @@ benchmark-statistics: venv ## Coverage, false verdicts and power in simulated wo
 benchmark-report: venv ## Time and memory of a report on 100, 1,000 and 10,000 runs
 	@python bench/benchmarks/report.py
 
+.PHONY: benchmark-site
+benchmark-site: venv root ## site.yml beside a shell script that makes the same, on throwaway hosts, in 10 min a round (ROUNDS=3)
+	@$(AS_ROOT) python tools/benchmark_site.py --rounds $(or $(ROUNDS),3)
+
 .PHONY: molecule
 molecule: venv root ## Roles, app and plans on throwaway hosts (SCENARIO=name for one)
 	@$(AS_ROOT) tools/molecule.sh $(SCENARIO)

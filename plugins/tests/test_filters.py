@@ -6,7 +6,11 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
+from ironbench.layout.advice import advise
+from ironbench.layout.cli import text
+from ironbench.layout.topology import understand
 
 _spec = importlib.util.spec_from_file_location("filters", Path(__file__).parents[1] / "filter/ironbench.py")
 assert _spec is not None
@@ -102,3 +106,11 @@ def test_postgresql_of_a_debian():
     assert [filters.debian_postgresql(release) for release in ("12", "13")] == ["15", "17"]
     with pytest.raises(AnsibleFilterError, match="Debian 11 is not known: use 12 or 13"):
         filters.debian_postgresql("11")
+
+
+@pytest.mark.parametrize("cpus", range(1, 13))
+def test_what_ironbench_layout_prints_passes_the_preflight(cpus):
+    advice = advise(understand("a machine", [{"cpu": str(cpu)} for cpu in range(cpus)]))
+    layout = yaml.safe_load(text(advice))["core_layout"]
+    assert filters.layout_findings(layout) == []
+    assert filters.missing_cpus(layout, f"0-{cpus - 1}") == []

@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": ("ironbench.compare.cli", "hold bundles of two times or two hosts against each other"),
     "lint": ("ironbench.lint.cli", "say what is wrong with published tables of results"),
     "import": ("ironbench.importing.cli", "read published logs of wrk2 and sar"),
+    "layout": ("ironbench.layout.cli", "say which CPUs to give to whom, or judge a layout"),
     "load": ("ironbench.load.cli", "run one load window against a server"),
     "selftest": ("ironbench.selftest.cli", "prove a load generator against servers with known behaviour"),
     "host": ("ironbench.host.cli", "what the playbooks run on a host"),

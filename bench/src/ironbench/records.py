@@ -341,7 +341,7 @@ class HostFacts(Record, frozen=True, kw_only=True):
     cpu_model: str
     cpu_count: int
     topology: list[dict[str, str]]
-    """By CPU: cpu, core_id, package_id, thread_siblings."""
+    """By CPU that is online: what ``ironbench.host.topology.rows`` tells; bundles of before it know less."""
     kernel: str
     kernel_config: dict[str, str]
     """The options that decide how CPU time is counted (HZ, tick and interrupt accounting)."""

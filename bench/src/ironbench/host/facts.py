@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ironbench.errors import IronbenchError
-from ironbench.host import awake, proc, quiet, system
+from ironbench.host import awake, proc, quiet, system, topology
 from ironbench.records import SCHEMA, Host, HostFacts
 
 PACKAGES = ("postgresql*", "pgbouncer", "valkey*", "sysstat")
@@ -25,9 +25,9 @@ def describe(host: Host) -> HostFacts:
     return HostFacts(
         schema=SCHEMA,
         name=host.name,
-        cpu_model=_cpu_model(),
+        cpu_model=topology.cpu_model(),
         cpu_count=os.cpu_count() or 0,
-        topology=_topology(),
+        topology=topology.rows(),
         kernel=" ".join(platform.uname()[i] for i in (0, 2, 3, 4)),
         kernel_config=_kernel_config(),
         os=release.get("PRETTY_NAME", release["ID"]),
@@ -49,11 +49,6 @@ def describe(host: Host) -> HostFacts:
     )
 
 
-def _cpu_model() -> str:
-    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return model[1] if model else platform.machine()
-
-
 def _by_cpu(name: str) -> dict[str, str]:
     """Return a file of each CPU's directory, by the CPU's number."""
     found = {}
@@ -62,19 +57,6 @@ def _by_cpu(name: str) -> dict[str, str]:
         if text is not None:
             found[directory.name.removeprefix("cpu")] = text
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
-
-
-def _topology() -> list[dict[str, str]]:
-    files = {
-        "core_id": "core_id",
-        "package_id": "physical_package_id",
-        "thread_siblings": "thread_siblings_list",
-    }
-    columns = {name: _by_cpu(f"topology/{file}") for name, file in files.items()}
-    return [
-        {"cpu": cpu, **{name: column.get(cpu, "") for name, column in columns.items()}}
-        for cpu in columns["core_id"]
-    ]
 
 
 def _kernel_config() -> dict[str, str]:
