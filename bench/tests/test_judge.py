@@ -7,6 +7,7 @@ from ironbench.judge import (
     GENERATOR_CPU,
     STEAL,
     Evidence,
+    Generator,
     HostEvidence,
     judge,
 )
@@ -43,6 +44,7 @@ def evidence(
     thirds=None,
     beside_thirds=None,
     expect_saturation=False,
+    clocks=None,
     **changes,
 ):
     one = experiment(
@@ -61,9 +63,10 @@ def evidence(
     )
     return Evidence(
         session=make_session(made, made.runs[0]),
-        generator="box",
+        generators=[Generator(host="box", load=load or load_result(), background=beside)],
         load=load or load_result(),
         background=beside,
+        clocks=clocks or {},
         hosts=[replace(box, **changes)],
         third_means_ms=thirds,
         background_third_means_ms=beside_thirds,
