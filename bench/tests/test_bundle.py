@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import shutil
 import subprocess
 import time
@@ -179,6 +180,22 @@ def test_what_hosts_hand_in_is_sealed_as_from_a_directory(tmp_path):
     assert handed.files == copied.files
     assert len(handed.files) > 5
     assert bundles.read_runs(bundle) == [handed]
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing(bundle, tmp_path):
+    """Here the limit is of this process's files; the kernel refuses to write as on a full disk."""
+    collected = read_collected(handed_in(raw_of(bundle, tmp_path / "raw", due(bundle))))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(IronbenchError) as refused:
+            bundles.seal_collected(bundle, collected)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(refused.value).startswith(f"{bundle} cannot be written (File too large); make it possible")
+    assert not list(bundle.rglob(".*"))
+    assert bundles.read_runs(bundle) == []
+    bundles.seal_collected(bundle, collected)
 
 
 def test_two_generators_are_one_run(bundle, tmp_path):

@@ -54,7 +54,7 @@ def read_collected(text: bytes) -> list[Collected]:
 def unpack(collected: Sequence[Collected], raw: Path) -> None:
     """Unpack what the hosts handed in, each into its own directory below ``raw``.
 
-    Raises IronbenchError when one cannot be read.
+    Raises IronbenchError when one cannot be read, and OSError when it cannot be written here.
     """
     for one in collected:
         try:
@@ -63,6 +63,8 @@ def unpack(collected: Sequence[Collected], raw: Path) -> None:
                 archive.extraction_filter = getattr(tarfile, "data_filter", None)
                 archive.extractall(raw / one.host)  # noqa: S202
         except (tarfile.TarError, OSError, EOFError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the archive
+                raise
             raise IronbenchError(
                 f"what {one.host} handed in cannot be unpacked ({error}); collect it again."
             ) from error
