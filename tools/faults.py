@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -260,10 +261,8 @@ def full_disk() -> Row:
             while file.write(bytes(1024)):
                 file.flush()
         refused = process.wait(600)
-        said = next(
-            (line.strip() for line in plan.log.read_text().splitlines() if "cannot be written" in line),
-            "nothing",
-        )
+        found = re.search(r"\S+ cannot be written \([^)]*\);[^.]*\.", " ".join(plan.log.read_text().split()))
+        said = found[0] if found else "nothing"
         left = list(plan.results.glob("*/.sealing"))
         (plan.results / ".filler").unlink()
         status = plan.start().wait(600)

@@ -308,6 +308,8 @@ def test_a_clock_that_nobody_could_read_is_none_to_trust():
     (fault,) = judge(evidence(clocks=clocks(clock(), clock(unknown="the service cannot be reached"))))[0]
     assert (fault.kind, fault.host) == ("clock-unknown", "data")
     assert fault.detail == "its clock could not be read after the load: the service cannot be reached"
+    (fault,) = judge(evidence(clocks={"load": Clocks(schema=SCHEMA, before=[clock()])}))[0]
+    assert (fault.kind, fault.host) == ("clock-unknown", "load")
 
 
 def test_generators_that_did_not_start_together():

@@ -277,6 +277,12 @@ def _generators_apart(evidence: Evidence) -> Iterator[Finding]:
 def _clock_offsets(evidence: Evidence) -> Iterator[Finding]:
     limit = _tolerable_ms(evidence)
     for generator, clocks in evidence.clocks.items():
+        if not clocks.after:
+            yield Finding(
+                kind="clock-unknown",
+                detail="it did not read the other hosts' clocks after the load",
+                host=generator,
+            )
         told = set()
         for when, readings in (("before", clocks.before), ("after", clocks.after)):
             for reading in readings:

@@ -131,6 +131,10 @@ def _generator_exit(place: Place) -> int | None:
         return None
     unit = place.session_unit("load")
     if system.show(unit)["ActiveState"] == "inactive":
+        if place.spec.exists():
+            raise IronbenchError(
+                f"the generator of {place.key} is gone: something else stopped it, or the host has booted since."
+            )
         raise IronbenchError(
             f"the generator of {place.key} was not started; run `ironbench host load` first."
         )
