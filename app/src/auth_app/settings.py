@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -43,6 +43,13 @@ class Database(Section, frozen=True, kw_only=True):
         return _password("database", self.password_file, self.user)
 
 
+class Login(TypedDict, total=False):
+    """Arguments of a client of Valkey."""
+
+    username: str
+    password: str
+
+
 class Cache(Section, frozen=True, kw_only=True):
     host: str
     port: Port
@@ -51,8 +58,8 @@ class Cache(Section, frozen=True, kw_only=True):
     password_file: str = ""
     """Both empty: Valkey asks for no login."""
 
-    def login(self) -> dict[str, str]:
-        """Return what a client of Valkey needs to log in; nothing where none is asked for."""
+    def login(self) -> Login:
+        """Return what a client needs to log in; nothing where that is not asked for."""
         if not self.password_file:
             return {}
         password = _password("cache", self.password_file, self.user)

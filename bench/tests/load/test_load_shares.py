@@ -99,6 +99,7 @@ def test_results_are_merged_by_count(measure, server):
     everything = [*parts[0].answered, *parts[1].answered]
     exact = histogram.summarise(histogram.of_durations(took for _, took in everything))
     assert merged.latency == exact
+    assert merged.seconds
     assert sum(second.count for second in merged.seconds) == merged.completed
     assert (merged.first_send_ns, merged.drained_ns) == (one.first_send_ns, two.drained_ns)
     assert len(merged.local_ports) == 4
