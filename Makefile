@@ -64,6 +64,13 @@ kill-test: sandbox ## A plan on the throwaway host, its playbook killed at 20 ra
 	@$(AS_ROOT) ansible-playbook -i inventory/sandbox site.yml
 	@$(AS_ROOT) python tools/kill_test.py
 
+.PHONY: faults
+faults: venv root ## Four throwaway hosts, and one thing broken after the other while they measure, in 15 min (FAULTS="valkey disk")
+	@$(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml playbooks/sandbox.yml
+	@$(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml site.yml
+	@$(AS_ROOT) python tools/faults.py $(FAULTS)
+	@$(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml playbooks/sandbox.yml -e sandbox_state=absent
+
 .PHONY: benchmark-app
 benchmark-app: $(if $(filter inventory/sandbox,$(INVENTORY)),sandbox,venv) ## What each lever costs, in 30 min (SECTIONS="me ladder", BLOCKS=10, INVENTORY=...); empties the database
 	@$(if $(filter inventory/sandbox,$(INVENTORY)),$(AS_ROOT)) ansible-playbook -i $(INVENTORY) site.yml playbooks/benchmark_app.yml \

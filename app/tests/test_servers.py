@@ -103,7 +103,9 @@ def test_services_may_come_later(variant: str, database: Settings, tmp_path: Pat
         first: (database.database.host, database.database.port),
         second: (database.cache.host, database.cache.port),
     }
-    valkey = Redis(database.cache.host, database.cache.port, database.cache.database)
+    valkey = Redis(
+        database.cache.host, database.cache.port, database.cache.database, **database.cache.login()
+    )
     with running(variant, settings_of_nothing(tmp_path, database, database=first, cache=second)) as app:
         assert httpx.get(f"{app.url}/health").status_code == 503
         tracking = valkey.info("clients")["tracking_clients"]

@@ -19,6 +19,7 @@ COMMANDS = {
     "pending": ("ironbench.commands", "tell which run comes next"),
     "environment": ("ironbench.commands", "keep what a host tells of itself in a bundle"),
     "seal": ("ironbench.commands", "judge and seal the pending run"),
+    "lost": ("ironbench.commands", "note that the pending run's session came to nothing"),
     "report": ("ironbench.commands", "compute the report from a bundle"),
     "schema": ("ironbench.commands", "print the JSON schema of results.json"),
     "compare": ("ironbench.compare.cli", "hold bundles of two times or two hosts against each other"),

@@ -190,13 +190,16 @@ class Plan(Record, frozen=True, kw_only=True):
 
 
 class CoreLayout(Record, frozen=True, kw_only=True):
-    """Which CPUs belong to whom, as kernel CPU lists ("0-1", "2,4"). The inventory's one datum."""
+    """Which CPUs belong to whom, as kernel CPU lists ("0-1", "2,4"). The inventory's one datum.
+
+    Empty: whom this host has nothing of.
+    """
 
     name: str
-    app: str
-    database: str
-    cache: str
-    load_generator: str
+    app: str = ""
+    database: str = ""
+    cache: str = ""
+    load_generator: str = ""
     housekeeping: str
     packed: bool = False
     """True: services share CPUs with each other or with the load generator; no verdict on latency."""
@@ -236,9 +239,13 @@ class Host(Record, frozen=True, kw_only=True):
     state_dir: str
     slice: str
     placement_port: int = 0
-    """Of the placement service, at base_url's address, for a generator on another machine; 0: there is none."""
+    """Of the placement service, for generators on other machines; 0: there is none."""
     keep_awake: bool = False
     """In a session no CPU of the machine halts; see ironbench.host.awake."""
+    address: str = ""
+    """Where the other hosts of the bench reach this one; empty where it is alone."""
+    peers: dict[str, str] = {}
+    """The other hosts of the bench: address by name."""
 
 
 # --- session: one run as it is handed to the hosts ---------------------------------------------
@@ -296,6 +303,8 @@ class UnitState(Record, frozen=True, kw_only=True):
     nofile_soft: int
     nofile_hard: int
     affinity: list[Affinity]
+    killed: bool = False
+    """Whether the unit's main process was ended by SIGKILL since the snapshot before."""
 
 
 class Snapshot(Record, frozen=True, kw_only=True):
@@ -331,6 +340,39 @@ class Quiet(Record, frozen=True, kw_only=True):
     """CPUs that are the bench's too, by the layout: nothing is kept off those."""
     steps: dict[str, QuietStep]
     """By unit, and of ``interrupts``."""
+
+
+class ClockReading(Record, frozen=True, kw_only=True):
+    """Another host's clock, as a generator's host saw it at one moment."""
+
+    peer: str
+    offset_ms: float
+    """That clock less ours."""
+    bound_ms: float
+    """How far the offset may be from what was read: half of the quickest round trip."""
+    unknown: str = ""
+    """Why it could not be read, as half a sentence; else empty."""
+
+
+class Clocks(Record, frozen=True, kw_only=True):
+    """clocks.json: the clocks of all other hosts just before a load and just after."""
+
+    schema: int
+    before: list[ClockReading]
+    after: list[ClockReading] = []
+
+
+class Share(Record, frozen=True, kw_only=True):
+    """What a generator is told when the app, or another generator, is on another machine."""
+
+    schema: int
+    session: Session
+    users: str
+    """The seeded users as the app's host has them, a JSON object a line. They hold passwords and tokens."""
+    generators: list[str]
+    """All of them, by their hosts' names; each makes its share of the load."""
+    window_start_ns: int | None
+    """As LoadSpec has it."""
 
 
 class HostFacts(Record, frozen=True, kw_only=True):
@@ -441,6 +483,13 @@ class LoadSpec(Record, frozen=True, kw_only=True):
     """A second load from processes of its own; both have the same warm-up, quiet time and window."""
     placement_service: PlacementService | None = None
     """None: the app is on this machine, whose kernel knows."""
+    generator: int = 0
+    """Number of this generator among those that share the load."""
+    generators: int = 1
+    """How many share it: each has an equal share of the threads, and so of connections and requests. What is sent,
+    and when, is the same whatever their number."""
+    window_start_ns: int | None = None
+    """When all of them start the window; one that is not ready by then starts later. None: as soon as it is."""
     processes: int | None = None
     """Processes that share the threads of ``load`` among them. None: one a thread, but no more than the
     generator has CPUs (half of them with a background): beyond, they would only wait for each other. The
@@ -707,10 +756,28 @@ class Pending(Record, frozen=True, kw_only=True):
     """Planned runs with the repetitions that are due so far."""
 
 
+class Lost(Record, frozen=True, kw_only=True):
+    """lost.json: a session that came to nothing, because something of the bench failed before there was a result.
+
+    Its run stays pending and is measured anew.
+    """
+
+    schema: int
+    plan: str
+    run: PlannedRun
+    number: int
+    """How many sessions of the run were lost by then."""
+    lost_ns: int
+    instrument_faults: list[Finding]
+    ironbench_version: str
+
+
 class Sealed(Record, frozen=True, kw_only=True):
-    """What sealing a run answers: the figures, the two ledgers, and what comes next."""
+    """What the end of a session answers: the figures, the two ledgers, and what comes next."""
 
     line: str
+    lost: bool = False
+    """True: nothing was sealed, and the run is the next one again."""
     done: bool
     session: Session | None
     after: Session | None = None
@@ -1029,6 +1096,8 @@ class Results(Record, frozen=True, kw_only=True):
     scorecards: list[Scorecard]
     runs: list[RunFigures]
     cpu_check: list[CheckSummary]
+    lost: dict[str, list[Finding]] = {}
+    """Sessions that came to nothing, each with its instrument faults, by the run's key and a number."""
     damaged: list[Finding] = []
     """Files that are not as they were sealed: what they tell is left out of all figures."""
     noise: list[Noise] = []

@@ -90,6 +90,11 @@ class Place:
         return self.directory / "placement.json"
 
     @property
+    def clocks(self) -> Path:
+        """The other hosts' clocks, as this one read them."""
+        return self.directory / "clocks.json"
+
+    @property
     def sar_data(self) -> Path:
         return self.directory / "sar.bin"
 

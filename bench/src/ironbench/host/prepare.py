@@ -46,7 +46,8 @@ def prepare(place: Place) -> dict:
     users = 0
     if app and commands:
         system.stop(app_pattern(place.host) or app.unit)
-        users = _seed_after(place, commands, RECOVERY_S if any(started) else 0.0)
+        # With peers, the services may be starting on another host at this moment.
+        users = _seed_after(place, commands, RECOVERY_S if any(started) or place.host.peers else 0.0)
         _start_app(place, app)
     snapshot.write(place, "before.json")
     return {"users": users, "took_s": round(time.monotonic() - began, 3)}

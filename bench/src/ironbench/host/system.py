@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 JOURNAL_LINES = 20
+PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
+"""The journal's message that a unit's process has ended (sd-messages.h, SD_MESSAGE_UNIT_PROCESS_EXIT)."""
 POLL_S = 0.02
 """From systemd's noticing that a process has ended to ours."""
 
@@ -120,6 +124,33 @@ def _wait_for_process(pid: int, seconds: float) -> None:
         poll.poll(seconds * 1000)
     finally:
         os.close(descriptor)
+
+
+def killed(units: Sequence[str], since_ns: int) -> set[str]:
+    """Return those of the units whose main process was ended by SIGKILL since then, as systemd has noted it.
+
+    A kernel that ran out of memory is told apart where systemd can see it: such a unit has the result oom-kill.
+    """
+    text = run(
+        [
+            "journalctl",
+            "--no-pager",
+            "--output=json",
+            f"--since=@{since_ns // 1_000_000_000}",
+            f"MESSAGE_ID={PROCESS_EXIT}",
+        ]
+    )
+    found = set()
+    for line in text.splitlines():
+        entry = json.loads(line)
+        late = int(entry["__REALTIME_TIMESTAMP"]) * 1000 >= since_ns
+        if (
+            late
+            and entry.get("EXIT_CODE") == "killed"
+            and entry.get("EXIT_STATUS") == str(int(signal.SIGKILL))
+        ):
+            found.add(entry.get("UNIT"))
+    return found.intersection(units)
 
 
 def failed(unit: str, what: str) -> IronbenchError:

@@ -59,6 +59,7 @@ def compute(bundle: Path) -> Results:
     return msgspec.structs.replace(
         results,
         damaged=damaged,
+        lost={f"{one.run.key} ({one.number})": one.instrument_faults for one in contents.lost},
         curves=make_curves(contents.plan, counted, distributions, merge_quantiles),
         within=make_within(
             contents.plan,

@@ -260,6 +260,7 @@ def _damaged(results: Results) -> Iterator[Section]:
 
 def _instrument_faults(results: Results) -> Section:
     rows = _ledger((run.key, fault) for run in results.runs for fault in run.instrument_faults)
+    rows += _ledger((f"{key}, lost", fault) for key, faults in results.lost.items() for fault in faults)
     if results.manifest.imported is not None:
         return Section(
             title="Instrument faults", paragraphs=["Not known: imported, not observed by ironbench."]
