@@ -114,6 +114,8 @@ def test_what_ironbench_layout_prints_passes_the_preflight(cpus):
     layout = yaml.safe_load(text(advice))["core_layout"]
     assert filters.layout_findings(layout) == []
     assert filters.missing_cpus(layout, f"0-{cpus - 1}") == []
+
+
 # --- several hosts -----------------------------------------------------------------------------
 
 APP, DATA, LOAD = "10.0.0.11", "10.0.0.12", "10.0.0.13"
