@@ -182,7 +182,7 @@ def test_nothing_is_left_running(hosts, plan):
     ("variables", "words"),
     [
         ({"valkey_address": "0.0.0.0"}, "which is every address that the host has"),
-        ({"auth_app_cache_address": "172.30.61.99"}, "give both the private address of"),
+        ({"pgbouncer_address": "172.30.61.99"}, "give both the private address of"),
         ({"pgbouncer_clients": ["172.30.61.13"]}, "add that"),
         ({"bench_address": ""}, "bench_address of molecule-multi_host-app is missing"),
     ],

@@ -60,7 +60,8 @@ def main() -> None:
         "auto": [name for name in names if before.get(name, {}).get("auto") and name not in auto_now],
         "interrupted": bool(subprocess.run(["dpkg", "--audit"], check=True, capture_output=True).stdout),
     }
-    if brought:
+    # What apt would do can be asked only of a whole system.
+    if brought and not answer["interrupted"]:
         others = removed((), brought) - set(brought)
         needed_by = {name for name in others if name in before or name not in auto_now}
         if needed_by:
