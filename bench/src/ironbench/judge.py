@@ -17,8 +17,10 @@ from ironbench.records import (
     Host,
     Load,
     LoadResult,
+    LoopBlocks,
     Record,
     RequestTemplate,
+    SearchResult,
     ServiceCpu,
     Session,
     Snapshot,
@@ -64,6 +66,8 @@ class Evidence(Record, frozen=True, kw_only=True):
     """Of the experiment's background, if it has one."""
     clocks: dict[str, Clocks]
     """The other hosts' clocks as each generator's host read them; empty with one machine."""
+    search: SearchResult | None = None
+    loop_blocks: LoopBlocks | None = None
     hosts: list[HostEvidence]
     third_means_ms: tuple[float, float, float] | None
     """Mean latency of the requests due in each third of the window; None where one has none."""

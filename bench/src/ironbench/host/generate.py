@@ -117,6 +117,7 @@ def make_spec(place: Place, told: Share | None = None) -> LoadSpec:
         generators=len(generators),
         # A generator that is alone need not wait for anybody.
         window_start_ns=told.window_start_ns if told and len(generators) > 1 else None,
+        search=session.experiment.search,
     )
 
 
