@@ -45,6 +45,7 @@ from ironbench.records import (
     Manifest,
     Plan,
     PlannedRun,
+    QueryPlanRecord,
     Record,
     Run,
     Study,
@@ -64,6 +65,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 CLAIMS = "claims.json"
 RESULTS = "results.json"
 PUBLISHED = "published.json"
+QUERY_PLANS = "query_plans"
 _CREATING = ".creating"
 """End of a bundle's directory name until it is complete."""
 _SEALING = ".sealing"
@@ -285,6 +287,35 @@ def read_claims(bundle: Path) -> tuple[list[Claim], Published | None, list[Damag
     claims, damage = _carried(bundle, CLAIMS, Claims)
     published, other = _carried(bundle, PUBLISHED, Published)
     return claims.claims if claims else [], published, [one for one in (damage, other) if one]
+
+
+def read_query_plans(bundle: Path) -> tuple[list[QueryPlanRecord], list[Damage]]:
+    """Read the query plans of each host, in the order of their names; name those that cannot be used."""
+    found = [
+        _decoded(path, QueryPlanRecord, name := f"{QUERY_PLANS}/{path.name}", move=name)
+        for path in sorted((bundle / QUERY_PLANS).glob("[!.]*.json"))
+    ]
+    return [one for one in found if not isinstance(one, Damage)], [
+        one for one in found if isinstance(one, Damage)
+    ]
+
+
+def seal_query_plans(bundle: Path, raw: bytes) -> QueryPlanRecord:
+    """Keep what a host measured of query plans; raises IronbenchError where the bundle has that of this host."""
+    read_plan(bundle)
+    record = decode_record(raw, QueryPlanRecord, "what the host handed in")
+    check_id(record.host)
+    path = bundle / QUERY_PLANS / f"{record.host}.json"
+    with _locked(bundle):
+        if path.exists():
+            raise IronbenchError(
+                f"{path} is sealed already, and what is sealed is never changed; leave query_plan_bundle out to get a "
+                "bundle of its own."
+            )
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, encode_record(record))
+        sync_directory(bundle)
+    return record
 
 
 def _carried(bundle: Path, name: str, kind: type[T]) -> tuple[T | None, Damage | None]:

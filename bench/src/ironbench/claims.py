@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench.errors import IronbenchError
-from ironbench.metrics import METRICS
+from ironbench.metrics import METRICS, PLAN_METRICS
 from ironbench.published import RULES
+from ironbench.query_plan.summary import case_names
 from ironbench.records import SCHEMA, Claims
 
 if TYPE_CHECKING:
@@ -107,11 +108,14 @@ def _kind_complaints(claim: Claim) -> Iterator[str]:
 
 def _comparison_complaints(asked: Comparison, study: Study, *, to_come: bool) -> Iterator[str]:
     """Complain about a comparison; one ``to_come`` may name what the study does not have yet."""
-    if asked.metric not in METRICS:
-        yield f"rests on the metric {asked.metric!r}, and there are {', '.join(METRICS)}"
+    if asked.metric not in (*METRICS, *PLAN_METRICS):
+        yield f"rests on the metric {asked.metric!r}, and there are {', '.join((*METRICS, *PLAN_METRICS))}"
     if asked.variant == asked.against:
         yield f"compares {asked.variant} with itself"
     if to_come:
+        return
+    if asked.metric in PLAN_METRICS:
+        yield from _query_plan_complaints(asked, study)
         return
     experiment = study.experiments.get(asked.experiment)
     if experiment is None:
@@ -129,3 +133,17 @@ def _comparison_complaints(asked: Comparison, study: Study, *, to_come: bool) ->
     metric = METRICS.get(asked.metric)
     if metric is not None and metric.source == "background" and experiment.background is None:
         yield f"rests on {asked.metric}, and experiment {asked.experiment} has no background"
+
+
+def _query_plan_complaints(asked: Comparison, study: Study) -> Iterator[str]:
+    cases = case_names(study.query_plans)
+    settings = cases.get(asked.experiment)
+    if settings is None:
+        yield (
+            f"rests on {asked.metric} of {asked.experiment!r}, and the query plans of study {study.name} are "
+            f"{', '.join(cases) or 'none'}"
+        )
+        return
+    for setting in (asked.variant, asked.against):
+        if setting not in settings:
+            yield f"compares the setting {setting!r}, and {asked.experiment} has {', '.join(settings)}"

@@ -115,6 +115,24 @@ class Protocol(Record, frozen=True, kw_only=True):
     by is the noise floor of this host."""
 
 
+class QueryPlanTest(Record, frozen=True, kw_only=True):
+    """One query under settings of the planner, in clusters that are made for it and thrown away after it.
+
+    The table and the query are those of ``ironbench.query_plan.table``.
+    """
+
+    title: str
+    rows: int
+    selected: int
+    """Rows that the query selects."""
+    executions: int
+    """Of each setting, in each configuration and state."""
+    settings: dict[str, dict[str, str]]
+    """Parameters of the session by the setting's name. The first one is what the others are compared with."""
+    configurations: dict[str, dict[str, str]]
+    """Parameters of the whole cluster by the configuration's name; those not named keep PostgreSQL's defaults."""
+
+
 class Study(Record, frozen=True, kw_only=True):
     schema: int
     name: str
@@ -124,6 +142,7 @@ class Study(Record, frozen=True, kw_only=True):
     """The variant that effects are measured against; an experiment without it starts at its first."""
     protocols: dict[str, Protocol]
     experiments: dict[str, Experiment]
+    query_plans: dict[str, QueryPlanTest] = {}
 
 
 # --- plan: what comes when ---------------------------------------------------------------------
@@ -826,6 +845,111 @@ class PublishedSeries(Record, frozen=True, kw_only=True):
     """The published figure is the mean of all runs."""
 
 
+# --- query plans -------------------------------------------------------------------------------
+
+CacheState = Literal["cached", "cold", "published-order"]
+"""Where the table's pages are when the query runs: all in shared buffers, in a session that has run it before;
+neither there nor in the kernel's cache; or in shared buffers, in a new session each time that runs the settings in
+the study's order, as the article's one session did."""
+
+
+class QueryPlanOrder(Record, frozen=True, kw_only=True):
+    """What a database host is asked to measure."""
+
+    schema: int
+    name: str
+    test: QueryPlanTest
+    seed: int
+    """Of the table's rows and of the order of the executions."""
+
+
+class QueryExecution(Record, frozen=True, kw_only=True):
+    """One execution of the query under EXPLAIN (ANALYZE, BUFFERS)."""
+
+    setting: str
+    block: int
+    """Each block has one execution of every setting."""
+    scan: str
+    """The plan's nodes from the top, as ``Bitmap Heap Scan > Bitmap Index Scan``."""
+    rows: int
+    planning_ms: float
+    execution_ms: float
+    hit: int
+    """Pages of 8 KiB found in shared buffers."""
+    read: int
+    """Pages that were not: from the kernel's cache or from the disk."""
+    disk_bytes: int | None
+    """What the kernel fetched from the block device for the backend meanwhile; None where it does not tell."""
+
+
+class ShownPlan(Record, frozen=True, kw_only=True):
+    """A plan as PostgreSQL prints it, from an execution that is not among the measured ones."""
+
+    text: list[str]
+    raw: list[dict]
+    """The same query's EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)."""
+
+
+class QueryPlanCase(Record, frozen=True, kw_only=True):
+    """All executions in one configuration and one state of the caches, in the order of doing."""
+
+    configuration: str
+    state: CacheState
+    parameters: dict[str, str]
+    """What the cluster says of the parameters that decide plans."""
+    plans: dict[str, ShownPlan]
+    """By setting; empty where the case before has the same."""
+    executions: list[QueryExecution]
+
+
+class QueryPlanRecord(Record, frozen=True, kw_only=True):
+    """query_plans/HOST.json of a bundle: what one host measured."""
+
+    schema: int
+    order: QueryPlanOrder
+    host: str
+    postgresql: str
+    """Its version, as ``SELECT version()`` tells."""
+    cpus: str
+    """CPUs that the cluster was confined to; empty: all."""
+    started_ns: int
+    load_s: float
+    """What making the table took: generator, COPY, index, VACUUM."""
+    heap_pages: int
+    index_pages: int
+    cases: list[QueryPlanCase]
+
+
+class QueryPlanFigures(Record, frozen=True, kw_only=True):
+    """One setting in one case."""
+
+    case: str
+    """Name of test, configuration and state, as claims have it in ``experiment``."""
+    setting: str
+    scans: dict[str, int]
+    """Executions by the plan they had."""
+    executions: int
+    execution_ms: float
+    """Median."""
+    low: float | None
+    high: float | None
+    """Ends of its interval of 95 %; None with too few executions."""
+    planning_ms: float
+    """Median, as are the next three."""
+    hit: float
+    read: float
+    disk_bytes: float | None
+
+
+class QueryPlanSummary(Record, frozen=True, kw_only=True):
+    """What the report says of one host's query plans."""
+
+    record: QueryPlanRecord
+    figures: list[QueryPlanFigures]
+    effects: list[Effect]
+    """Each setting against the first one, by case."""
+
+
 # --- results: what the report says -------------------------------------------------------------
 
 
@@ -1016,6 +1140,8 @@ class Results(Record, frozen=True, kw_only=True):
     curves: list[Curve] = []
     within: list[WithinRun] = []
     strata: list[Stratum] = []
+    query_plans: list[QueryPlanSummary] = []
+    """By host; empty where the bundle has none."""
     layout: dict[str, CoreLayout]
     """By host."""
     environment: dict[str, dict]

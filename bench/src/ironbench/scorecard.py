@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from ironbench.metrics import Metric
     from ironbench.published import Published
-    from ironbench.records import Background, Claim
+    from ironbench.records import Background, Claim, QueryPlanSummary
 
 D = TypeVar("D")
 """A run's latency distribution, of whatever form ``merge`` takes."""
@@ -82,6 +82,7 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
     rendered_by: str,
     claims: Sequence[Claim] = (),
     published: Published | None = None,
+    query_plans: Sequence[QueryPlanSummary] = (),
 ) -> Results:
     """Compute all figures of a bundle, and what they say of its claims.
 
@@ -96,14 +97,14 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         asked(claims, plan),
         latency=lambda several: merge([distributions[run.run.key] for run in several]),
     )
-    effects, verdicts = judge_claims(claims, effects, plan, published)
+    effects, verdicts = judge_claims(claims, effects, plan, published, query_plans)
     return Results(
         schema=SCHEMA,
         rendered_by=rendered_by,
         manifest=manifest,
         baseline=plan.baseline,
         seed=plan.seed,
-        blocks=max(run.block for run in plan.runs),
+        blocks=max((run.block for run in plan.runs), default=0),
         retries=plan.retries,
         warmup_s=plan.warmup_s,
         window_s=plan.window_s,
@@ -117,6 +118,7 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         effects=effects,
         claims=verdicts,
         published=published_series(published),
+        query_plans=list(query_plans),
         layout=_layouts(runs),
         environment=environment,
         reproduce=_commands(manifest, plan, with_claims=bool(claims)),
@@ -346,10 +348,12 @@ def _commands(manifest: Manifest, plan: Plan, *, with_claims: bool) -> list[str]
         study = f" --study studies/{plan.study}" if with_claims else ""
         describe = f"--describe results/{plan.id}/{DESCRIPTION}"
         return [f"ironbench import bundle LOGS {describe}{study} --id {plan.id}-again"]
+    commands = [] if manifest.git is None else [f"git checkout {manifest.git.commit}"]
+    if not plan.runs:
+        return [*commands, *_other_playbooks(plan)]
     chosen = "".join(f" --experiment {name}" for name in plan.experiments)
     variants = dict.fromkeys(v for e in plan.experiments.values() for v in e.variants)
     chosen += "".join(f" --variant {name}" for name in variants)
-    commands = [] if manifest.git is None else [f"git checkout {manifest.git.commit}"]
     make = f"ironbench plan --study studies/{plan.study} --protocol {plan.protocol}{chosen}"
     make += f" --seed {plan.seed} --retries {plan.retries} --results results --id {plan.id}-again"
     # The bench playbook goes on with the unfinished bundle that asks just this.
@@ -367,3 +371,13 @@ def _commands(manifest: Manifest, plan: Plan, *, with_claims: bool) -> list[str]
         f"ansible-playbook -i INVENTORY site.yml playbooks/bench.yml -e '{json.dumps(asked)}'",
         f"ironbench report results/{plan.id}-again",
     ]
+
+
+def _other_playbooks(plan: Plan) -> list[str]:
+    """Return the commands that make a bundle without runs again; its protocol is named after its playbook."""
+    playbook = plan.protocol.replace("-", "_")
+    asked = {
+        f"{playbook}_study": f"{{{{ playbook_dir }}}}/../studies/{plan.study}",
+        f"{playbook}_seed": plan.seed,
+    }
+    return [f"ansible-playbook -i INVENTORY site.yml playbooks/{playbook}.yml -e '{json.dumps(asked)}'"]

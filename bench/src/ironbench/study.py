@@ -12,7 +12,7 @@ from ironbench.errors import IronbenchError
 from ironbench.judge import WRK2
 from ironbench.load.limits import background_refusals, wrk2_refusals
 from ironbench.load.schedule import extent
-from ironbench.records import SCHEMA, Experiment, Load, Protocol, RequestTemplate, Study
+from ironbench.records import SCHEMA, Experiment, Load, Protocol, QueryPlanTest, RequestTemplate, Study
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +22,8 @@ EXPERIMENTS_FILE = "experiments.yml"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 """Names become directories and unit names; a dot separates them there."""
+_PARAMETER = re.compile(r"[a-z][a-z0-9_.]*")
+"""Of PostgreSQL."""
 
 
 def load_study(directory: Path) -> Study:
@@ -104,18 +106,34 @@ def _complaints(study: Study) -> Iterable[str]:
         yield "a study needs at least one protocol and one experiment"
     names = [study.name, study.baseline, *study.protocols, *study.experiments]
     names += [v for e in study.experiments.values() for v in e.variants]
+    names += [name for test in study.query_plans.values() for name in (*test.settings, *test.configurations)]
+    names += study.query_plans
     for name in names:
         if not _NAME.fullmatch(name):
             yield f"the name {name!r} must be of a-z, 0-9, - and _, and not start with - or _"
     for name, protocol in study.protocols.items():
         if protocol.blocks < 1 or protocol.warmup_s < 0 or protocol.window_s <= 0:
             yield f"protocol {name} needs blocks >= 1, warmup_s >= 0 and window_s > 0"
+    for name, test in study.query_plans.items():
+        for complaint in _query_plan_complaints(test):
+            yield f"query plan {name} {complaint}"
     for name, experiment in study.experiments.items():
         for complaint in _experiment_complaints(experiment):
             yield f"experiment {name} {complaint}"
         for rules, protocol in study.protocols.items():
             for complaint in _phase_complaints(experiment, protocol):
                 yield f"experiment {name} cannot run protocol {rules}: {complaint}"
+
+
+def _query_plan_complaints(test: QueryPlanTest) -> Iterable[str]:
+    if not 1 <= test.selected <= test.rows:
+        yield "needs 1 <= selected <= rows"
+    if test.executions < 1 or len(test.settings) < 2 or not test.configurations:
+        yield "needs executions >= 1, two settings to compare and a configuration to run them in"
+    for parameters in (*test.settings.values(), *test.configurations.values()):
+        for name, value in parameters.items():
+            if not _PARAMETER.fullmatch(name) or "'" in value or "\\" in value:
+                yield f"sets {name} to {value!r}, which is no parameter with a plain value"
 
 
 def _experiment_complaints(experiment: Experiment) -> Iterable[str]:

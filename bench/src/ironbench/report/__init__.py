@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from ironbench import bundle as bundles
 from ironbench.files import encode_record, write_atomic
 from ironbench.ingest import merge_distributions, merge_quantiles, read_cores
+from ironbench.query_plan.summary import summarise
 from ironbench.records import Finding
 from ironbench.report import terminal
 from ironbench.report.document import make_document
@@ -39,6 +40,7 @@ def compute(bundle: Path) -> Results:
     contents = bundles.read_contents(bundle)
     distributions, unread = bundles.read_distributions(bundle, contents.runs)
     claims, published, unusable = bundles.read_claims(bundle)
+    query_plans, unplanned = bundles.read_query_plans(bundle)
     results = make_results(
         contents.manifest,
         contents.plan,
@@ -49,10 +51,11 @@ def compute(bundle: Path) -> Results:
         rendered_by=bundles.version(),
         claims=claims,
         published=published,
+        query_plans=[summarise(record, claims) for record in query_plans],
     )
     damaged = [
         Finding(kind=damage.kind, detail=f"{damage.detail}.")
-        for damage in (*contents.damaged, *unread, *unusable)
+        for damage in (*contents.damaged, *unread, *unusable, *unplanned)
     ]
     counting = {run.key for run in results.runs if run.counted}
     counted = [run for run in contents.runs if run.run.key in counting]

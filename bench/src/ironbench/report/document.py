@@ -15,6 +15,7 @@ from ironbench.report.drift import drift_chart, drift_table
 from ironbench.report.evidence import effects_section, noise_section, tallies, verdict_section
 from ironbench.report.model import Document, Section, Table
 from ironbench.report.published import published_sections
+from ironbench.report.query_plans import query_plan_sections
 from ironbench.report.seconds import second_charts
 from ironbench.report.tail import tail_chart
 from ironbench.report.words import number, sides
@@ -39,6 +40,7 @@ def make_document(results: Results) -> Document:
             verdict_section(results),
             effects_section(results),
             *(_scorecard(card, results) for card in results.scorecards),
+            *query_plan_sections(results),
             noise_section(results),
             _placement(results),
             *_damaged(results),
@@ -69,7 +71,9 @@ def _facts(results: Results) -> dict[str, str]:
         "Commit": git,
         "Study": f"{manifest.study}, digest {manifest.study_digest[:16]}",
         "Protocol": f"{manifest.protocol}: {results.blocks} blocks, {results.warmup_s:g} s warm-up, "
-        f"{results.window_s:g} s window",
+        f"{results.window_s:g} s window"
+        if results.total
+        else f"{manifest.protocol}, without runs",
         "Seed": "none: imported" if manifest.imported else str(results.seed),
         **pace,
         "ironbench": f"{'imported' if manifest.imported else 'measured'} by {manifest.ironbench_version}, "
@@ -97,7 +101,7 @@ def _flags(results: Results) -> Iterator[str]:
             f"Packed layout: no verdict on latency. On {', '.join(packed)} services share CPUs, so latency "
             "there includes waiting for each other and for the load generator."
         )
-    if results.blocks < MIN_BLOCKS:
+    if results.total and results.blocks < MIN_BLOCKS:
         blocks = "1 block" if results.blocks == 1 else f"{results.blocks} blocks"
         yield (
             f"Too few runs for a verdict: the protocol {results.manifest.protocol} has {blocks} and {MIN_BLOCKS} "
