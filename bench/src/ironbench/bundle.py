@@ -155,7 +155,7 @@ def create(  # noqa: PLR0913 - a bundle has this many parts
         imported=imported,
     )
     results.mkdir(parents=True, exist_ok=True)
-    with _locked(results):
+    with locked(results):
         for left in results.glob(f".*{_CREATING}"):  # of a killed command; the lock says nobody writes it
             shutil.rmtree(left)
         temporary = results / f".{plan.id}{_CREATING}"
@@ -306,7 +306,7 @@ def seal_query_plans(bundle: Path, raw: bytes) -> QueryPlanRecord:
     record = decode_record(raw, QueryPlanRecord, "what the host handed in")
     check_id(record.host)
     path = bundle / QUERY_PLANS / f"{record.host}.json"
-    with _locked(bundle):
+    with locked(bundle):
         if path.exists():
             raise IronbenchError(
                 f"{path} is sealed already, and what is sealed is never changed; leave query_plan_bundle out to get a "
@@ -438,7 +438,7 @@ def write_environment(bundle: Path, host: str, raw: bytes) -> bool:
     if "schema" in told and told.get("name", host) != host:
         raise IronbenchError(f"this is what {told['name']} told of itself, not {host}; give each host's own.")
     path = bundle / "environment" / f"{host}.json"
-    with _locked(bundle):
+    with locked(bundle):
         if path.exists():
             if _told(path) == told:
                 return False
@@ -456,7 +456,7 @@ def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
     plan = read_plan(bundle)
     for one in collected:
         check_id(one.host)
-    with _locked(bundle):
+    with locked(bundle):
         sealed = read_runs(bundle)
         room = _make_room(bundle)
         try:
@@ -477,7 +477,7 @@ def seal(bundle: Path, raw: Path, *, started_ns: int | None) -> Run:
     the gate failed although no instrument was at fault; nothing is sealed then.
     """
     plan = read_plan(bundle)
-    with _locked(bundle):
+    with locked(bundle):
         sealed = read_runs(bundle)
         evidence = read_evidence(raw)
         run = _judged(plan, sealed, evidence, started_ns=started_ns)
@@ -572,7 +572,7 @@ def _place(bundle: Path, run: Run, room: Path, latency_log: Path) -> Run:
 
 
 @contextlib.contextmanager
-def _locked(bundle: Path) -> Iterator[None]:
+def locked(bundle: Path) -> Iterator[None]:
     """Wait until no other process writes to the bundle; several hosts hand in at the same moment."""
     descriptor = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -26,6 +26,7 @@ COMMANDS = {
     "import": ("ironbench.importing.cli", "read published logs of wrk2 and sar"),
     "load": ("ironbench.load.cli", "run one load window against a server"),
     "selftest": ("ironbench.selftest.cli", "prove a load generator against servers with known behaviour"),
+    "flamegraph": ("ironbench.flame.cli", "plan and keep recordings by py-spy"),
     "query-plan": (
         "ironbench.query_plan.cli",
         "measure plans of a query under settings of PostgreSQL's planner",

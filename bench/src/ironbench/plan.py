@@ -218,7 +218,12 @@ def window_share(plan: Plan, sealed: Sequence[Run]) -> float | None:
 
 
 def _expected_s(plan: Plan) -> float:
-    return CONNECT_S + plan.warmup_s + IDLE_S + ALIGN_S + plan.window_s
+    return expected_seconds(plan.warmup_s, plan.window_s)
+
+
+def expected_seconds(warmup_s: float, window_s: float) -> float:
+    """Return what the generator takes from its start to the end of its window, when nothing is wrong."""
+    return CONNECT_S + warmup_s + IDLE_S + ALIGN_S + window_s
 
 
 def _block(run: PlannedRun) -> tuple[str, int, int]:

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from ironbench.metrics import Metric
     from ironbench.published import Published
-    from ironbench.records import Background, Claim, QueryPlanSummary
+    from ironbench.records import Background, Claim, FlameSummary, QueryPlanSummary
 
 D = TypeVar("D")
 """A run's latency distribution, of whatever form ``merge`` takes."""
@@ -83,6 +83,7 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
     claims: Sequence[Claim] = (),
     published: Published | None = None,
     query_plans: Sequence[QueryPlanSummary] = (),
+    flame_graphs: FlameSummary | None = None,
 ) -> Results:
     """Compute all figures of a bundle, and what they say of its claims.
 
@@ -97,7 +98,7 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         asked(claims, plan),
         latency=lambda several: merge([distributions[run.run.key] for run in several]),
     )
-    effects, verdicts = judge_claims(claims, effects, plan, published, query_plans)
+    effects, verdicts = judge_claims(claims, effects, plan, published, query_plans, flame_graphs)
     return Results(
         schema=SCHEMA,
         rendered_by=rendered_by,
@@ -119,6 +120,7 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         claims=verdicts,
         published=published_series(published),
         query_plans=list(query_plans),
+        flame_graphs=flame_graphs,
         layout=_layouts(runs),
         environment=environment,
         reproduce=_commands(manifest, plan, with_claims=bool(claims)),

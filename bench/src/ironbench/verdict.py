@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench.effects import NO_FIGURE
+from ironbench.flame.summary import judge_share
 from ironbench.metrics import METRICS, MIN_ABOVE, PLAN_METRICS
 from ironbench.published import judge_record
 from ironbench.query_plan.summary import judge_scan
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from ironbench.published import Published
-    from ironbench.records import Claim, Comparison, Effect, Plan, QueryPlanSummary, VerdictWord
+    from ironbench.records import Claim, Comparison, Effect, FlameSummary, Plan, QueryPlanSummary, VerdictWord
 
     Words = tuple[VerdictWord, str]
     Key = tuple[str, str, frozenset[str]]
@@ -74,6 +75,7 @@ def judge_claims(
     plan: Plan,
     published: Published | None,
     query_plans: Sequence[QueryPlanSummary] = (),
+    flame_graphs: FlameSummary | None = None,
 ) -> tuple[list[Effect], list[Verdict]]:
     """Return the effects with Holm's p where claims rest on them, and a verdict for each claim, in order.
 
@@ -88,6 +90,8 @@ def judge_claims(
         effect = found.get(claim.comparison) if claim.comparison else None
         if claim.comparison is not None and claim.comparison.metric in PLAN_METRICS:
             word, reason = _judge_query_plan(claim, effect, query_plans)
+        elif claim.kind == "share" and not claim.not_testable:
+            word, reason = judge_share(claim, flame_graphs)
         else:
             word, reason = _judge(claim, effect, plan, published)
         measured = claim.kind in MEASURED
@@ -166,8 +170,6 @@ def _untestable(claim: Claim, effect: Effect | None, plan: Plan, published: Publ
     """Say why this bundle cannot decide a claim, however many runs it had; empty when it can."""
     if claim.not_testable:
         return claim.not_testable
-    if claim.kind == "share":
-        return "A function's share of the time is read off a flame graph, and this bundle has none."
     if claim.kind == "record":
         return "" if published is not None else "This bundle carries no published runs."
     return _absent(claim, plan) or ("" if effect is None else _packed(effect) or _unmeasured(effect))

@@ -18,6 +18,7 @@ from ironbench.host.generate import load
 from ironbench.host.observe import observe
 from ironbench.host.place import DESCRIPTION, Place
 from ironbench.host.prepare import prepare
+from ironbench.host.record import record
 from ironbench.host.stop import stop
 from ironbench.host.turn import Turn, ready, turn
 from ironbench.records import Host, Session
@@ -34,6 +35,7 @@ SESSION_VERBS: dict[str, tuple[Callable, str]] = {
     "observe": (observe, "start sar, the CPU sampler and, for a generator elsewhere, the placement service"),
     "ready": (ready, "wait until that is done, by a unit that turn or else this one starts"),
     "load": (load, "start the load generator, detached"),
+    "record": (record, "have py-spy look at the app while the load runs; for a session that is a recording"),
     "wait": (wait, "wait for the generator's end"),
     "collect": (collect, "the same, and print what the session left, packed"),
 }

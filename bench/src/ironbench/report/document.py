@@ -13,6 +13,7 @@ from ironbench.metrics import MIN_ABOVE, percentile_shown
 from ironbench.report.dots import dot_chart
 from ironbench.report.drift import drift_chart, drift_table
 from ironbench.report.evidence import effects_section, noise_section, tallies, verdict_section
+from ironbench.report.flame_graphs import flame_sections
 from ironbench.report.model import Document, Section, Table
 from ironbench.report.published import published_sections
 from ironbench.report.query_plans import query_plan_sections
@@ -41,6 +42,7 @@ def make_document(results: Results) -> Document:
             effects_section(results),
             *(_scorecard(card, results) for card in results.scorecards),
             *query_plan_sections(results),
+            *flame_sections(results),
             noise_section(results),
             _placement(results),
             *_damaged(results),
