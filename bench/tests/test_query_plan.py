@@ -81,7 +81,11 @@ def printed(*executions):
 
 
 def test_executions_are_read():
-    text = printed(("Bitmap Heap Scan", 3.5, 90, 0, 0), ("Bitmap Heap Scan", 3.0, 100, 0, 4096), ("Index Scan", 2.0, 105, None, None))
+    text = printed(
+        ("Bitmap Heap Scan", 3.5, 90, 0, 0),
+        ("Bitmap Heap Scan", 3.0, 100, 0, 4096),
+        ("Index Scan", 2.0, 105, None, None),
+    )
     found = read_executions(text, [(1, FOUR), (1, ONE)], skipped=1)
     assert found == [
         QueryExecution(
@@ -127,7 +131,9 @@ def test_forgetting_keeps_the_content(tmp_path):
 # --- figures and verdicts ----------------------------------------------------------------------
 
 
-def record(*, four_ms=11.5, one_ms=7.8, four=BITMAP, one="Index Scan", hits=(3861, 3967), executions=8, host="box"):
+def record(
+    *, four_ms=11.5, one_ms=7.8, four=BITMAP, one="Index Scan", hits=(3861, 3967), executions=8, host="box"
+):
     def execution(setting, block, scan, ms, hit):
         return QueryExecution(
             setting=setting, block=block, scan=scan, rows=10, planning_ms=0.1, execution_ms=ms + block / 100,
@@ -138,7 +144,10 @@ def record(*, four_ms=11.5, one_ms=7.8, four=BITMAP, one="Index Scan", hits=(386
     for block in range(1, executions + 1):
         done.append(execution(FOUR, block, four, four_ms, hits[0]))
         done.append(execution(ONE, block, one, one_ms, hits[1]))
-    shown = {setting: ShownPlan(text=[f"plan of {setting}", "  Buffers: <hit>"], raw=[]) for setting in TEST.settings}
+    shown = {
+        setting: ShownPlan(text=[f"plan of {setting}", "  Buffers: <hit>"], raw=[])
+        for setting in TEST.settings
+    }
     return QueryPlanRecord(
         schema=SCHEMA, order=ORDER, host=host, postgresql="PostgreSQL 17", cpus="2-3", started_ns=0, load_s=9.0,
         heap_pages=9000, index_pages=26,
@@ -151,11 +160,23 @@ def comparison(metric):
 
 
 RATIO = Claim(
-    id="ratio", says="x", source="y", kind="ratio", comparison=comparison("execution_ms"), ratio=0.674, tolerance=0.218
+    id="ratio",
+    says="x",
+    source="y",
+    kind="ratio",
+    comparison=comparison("execution_ms"),
+    ratio=0.674,
+    tolerance=0.218,
 )
-LOWER = Claim(id="lower", says="x", source="y", kind="direction", comparison=comparison("execution_ms"), expects="lower")
-MORE = Claim(id="more", says="x", source="y", kind="direction", comparison=comparison("buffers"), expects="higher")
-SCAN = Claim(id="scan", says="x", source="y", kind="mechanism", comparison=comparison("index_scan"), expects="higher")
+LOWER = Claim(
+    id="lower", says="x", source="y", kind="direction", comparison=comparison("execution_ms"), expects="lower"
+)
+MORE = Claim(
+    id="more", says="x", source="y", kind="direction", comparison=comparison("buffers"), expects="higher"
+)
+SCAN = Claim(
+    id="scan", says="x", source="y", kind="mechanism", comparison=comparison("index_scan"), expects="higher"
+)
 CLAIMS = [RATIO, LOWER, MORE, SCAN]
 
 
@@ -266,7 +287,10 @@ def test_bad_tests_are_refused(change, complaint):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"experiment": "planner.defaults.warm"}, "the query plans of study made are planner.defaults.cached"),
+        (
+            {"experiment": "planner.defaults.warm"},
+            "the query plans of study made are planner.defaults.cached",
+        ),
         ({"against": "random-page-cost-2"}, "compares the setting 'random-page-cost-2'"),
     ],
 )

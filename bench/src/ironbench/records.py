@@ -171,7 +171,7 @@ class FlameGraphs(Record, frozen=True, kw_only=True):
 
     recordings: int
     """Of each graph and variant, each in a session of its own."""
-    seconds: float
+    seconds: int
     """Of each mode in a recording, and as long without py-spy."""
     waiting: str
     """Regular expression of the innermost frame of a thread that has nothing to do; with ``--idle`` such samples
@@ -323,7 +323,7 @@ class Recording(Record, frozen=True, kw_only=True):
     """What py-spy is to do in the window of a session that is not scored."""
 
     hz: int
-    seconds: float
+    seconds: int
     """Of each mode."""
     modes: list[SpyMode]
     """In the order of doing."""

@@ -98,7 +98,9 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         asked(claims, plan),
         latency=lambda several: merge([distributions[run.run.key] for run in several]),
     )
-    effects, verdicts = judge_claims(claims, effects, plan, published, query_plans, flame_graphs)
+    effects, verdicts = judge_claims(
+        claims, effects, plan, published, query_plans=query_plans, flame_graphs=flame_graphs
+    )
     return Results(
         schema=SCHEMA,
         rendered_by=rendered_by,

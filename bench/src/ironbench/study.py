@@ -12,7 +12,17 @@ from ironbench.errors import IronbenchError
 from ironbench.judge import WRK2
 from ironbench.load.limits import background_refusals, wrk2_refusals
 from ironbench.load.schedule import extent
-from ironbench.records import SCHEMA, Experiment, FlameGraphs, Load, Protocol, QueryPlanTest, RequestTemplate, Study
+from ironbench.records import (
+    SCHEMA,
+    Experiment,
+    FlameGraph,
+    FlameGraphs,
+    Load,
+    Protocol,
+    QueryPlanTest,
+    RequestTemplate,
+    Study,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,30 +114,42 @@ def _unknown(what: str, name: str, study: Study, known: Iterable[str]) -> Ironbe
 def _complaints(study: Study) -> Iterable[str]:
     if not study.protocols or not study.experiments:
         yield "a study needs at least one protocol and one experiment"
-    names = [study.name, study.baseline, *study.protocols, *study.experiments]
-    names += [v for e in study.experiments.values() for v in e.variants]
-    names += [name for test in study.query_plans.values() for name in (*test.settings, *test.configurations)]
-    names += study.query_plans
-    if study.flame_graphs is not None:
-        names += [*study.flame_graphs.graphs, *study.flame_graphs.functions]
-        names += [v for graph in study.flame_graphs.graphs.values() for v in graph.variants]
-    for name in names:
+    yield from _side_complaints(study)
+    for name in _names(study):
         if not _NAME.fullmatch(name):
             yield f"the name {name!r} must be of a-z, 0-9, - and _, and not start with - or _"
     for name, protocol in study.protocols.items():
         if protocol.blocks < 1 or protocol.warmup_s < 0 or protocol.window_s <= 0:
             yield f"protocol {name} needs blocks >= 1, warmup_s >= 0 and window_s > 0"
-    if study.flame_graphs is not None:
-        yield from _flame_complaints(study, study.flame_graphs)
-    for name, test in study.query_plans.items():
-        for complaint in _query_plan_complaints(test):
-            yield f"query plan {name} {complaint}"
     for name, experiment in study.experiments.items():
         for complaint in _experiment_complaints(experiment):
             yield f"experiment {name} {complaint}"
         for rules, protocol in study.protocols.items():
             for complaint in _phase_complaints(experiment, protocol):
                 yield f"experiment {name} cannot run protocol {rules}: {complaint}"
+
+
+def _names(study: Study) -> Iterable[str]:
+    yield from (study.name, study.baseline, *study.protocols, *study.experiments, *study.query_plans)
+    yield from (v for e in study.experiments.values() for v in e.variants)
+    for test in study.query_plans.values():
+        yield from (*test.settings, *test.configurations)
+    if study.flame_graphs is not None:
+        yield from (*study.flame_graphs.graphs, *study.flame_graphs.functions)
+        yield from (v for graph in study.flame_graphs.graphs.values() for v in graph.variants)
+
+
+def _side_complaints(study: Study) -> Iterable[str]:
+    """Complain about what is measured beside the experiments."""
+    for name, test in study.query_plans.items():
+        for complaint in _query_plan_complaints(test):
+            yield f"query plan {name} {complaint}"
+    if (spec := study.flame_graphs) is None:
+        return
+    yield from _flame_complaints(spec)
+    for name, graph in spec.graphs.items():
+        for complaint in _graph_complaints(graph, study):
+            yield f"flame graph {name} {complaint}"
 
 
 def _query_plan_complaints(test: QueryPlanTest) -> Iterable[str]:
@@ -141,9 +163,9 @@ def _query_plan_complaints(test: QueryPlanTest) -> Iterable[str]:
                 yield f"sets {name} to {value!r}, which is no parameter with a plain value"
 
 
-def _flame_complaints(study: Study, spec: FlameGraphs) -> Iterable[str]:
-    if spec.recordings < 1 or spec.seconds < 1 or spec.seconds != int(spec.seconds):
-        yield "flame_graphs need recordings >= 1 and whole seconds >= 1"
+def _flame_complaints(spec: FlameGraphs) -> Iterable[str]:
+    if spec.recordings < 1 or spec.seconds < 1:
+        yield "flame_graphs need recordings >= 1 and seconds >= 1"
     patterns = [spec.waiting, *(part for f in spec.functions.values() for part in (f.frames, f.without))]
     for pattern in patterns:
         try:
@@ -153,22 +175,22 @@ def _flame_complaints(study: Study, spec: FlameGraphs) -> Iterable[str]:
     for name, function in spec.functions.items():
         if function.times < 1 or not function.frames:
             yield f"function {name} needs frames and times >= 1"
-    for name, graph in spec.graphs.items():
-        if not 1 <= graph.hz <= 1000:
-            yield f"flame graph {name} has {graph.hz} Hz; py-spy takes 1 to 1000"
-        if not graph.variants:
-            yield f"flame graph {name} needs a variant"
-        if graph.request is None and graph.experiment not in study.experiments:
-            yield f"flame graph {name} needs a request, or an experiment of {', '.join(study.experiments)}"
-            continue
-        request = graph.request or study.experiments[graph.experiment].request
-        users = graph.users if graph.request is not None else study.experiments[graph.experiment].users
-        for complaint in _load_complaints(request, graph.load, users):
-            yield f"flame graph {name} {complaint}"
     for one in spec.differences:
         graph = spec.graphs.get(one.graph)
         if graph is None or not {one.before, one.after} <= set(graph.variants):
             yield f"a difference of {one.graph} from {one.before} to {one.after} needs that graph and both variants"
+
+
+def _graph_complaints(graph: FlameGraph, study: Study) -> Iterable[str]:
+    if not 1 <= graph.hz <= 1000 or not graph.variants:
+        yield f"has {graph.hz} Hz and {len(graph.variants)} variants; it needs 1 to 1000, and one or more"
+    own, shared = graph.request, study.experiments.get(graph.experiment)
+    if own is not None:
+        yield from _load_complaints(own, graph.load, graph.users)
+    elif shared is not None:
+        yield from _load_complaints(shared.request, graph.load, shared.users)
+    else:
+        yield f"needs a request, or an experiment of {', '.join(study.experiments)}"
 
 
 def _experiment_complaints(experiment: Experiment) -> Iterable[str]:

@@ -69,11 +69,12 @@ def family(claims: Iterable[Claim], plan: Plan, packed: Collection[str] = ()) ->
     return list(found.values())
 
 
-def judge_claims(
+def judge_claims(  # noqa: PLR0913 - claims rest on this many kinds of evidence
     claims: Sequence[Claim],
     effects: Sequence[Effect],
     plan: Plan,
     published: Published | None,
+    *,
     query_plans: Sequence[QueryPlanSummary] = (),
     flame_graphs: FlameSummary | None = None,
 ) -> tuple[list[Effect], list[Verdict]]:
@@ -136,9 +137,7 @@ def _judge(claim: Claim, effect: Effect | None, plan: Plan, published: Published
     return _measured(claim, effect)
 
 
-def _judge_query_plan(
-    claim: Claim, effect: Effect | None, query_plans: Sequence[QueryPlanSummary]
-) -> Words:
+def _judge_query_plan(claim: Claim, effect: Effect | None, query_plans: Sequence[QueryPlanSummary]) -> Words:
     """Judge a claim on a query plan test; latency of a packed layout does not matter there, for nothing else runs."""
     assert claim.comparison is not None
     if claim.not_testable:
@@ -146,7 +145,10 @@ def _judge_query_plan(
     one = claim.comparison
     there = [s for s in query_plans if {one.variant, one.against} <= _settings(s, one.experiment)]
     if not there:
-        return UNTESTABLE, f"This bundle has no query plans of {one.experiment}; playbooks/query_plan.yml makes them."
+        return (
+            UNTESTABLE,
+            f"This bundle has no query plans of {one.experiment}; playbooks/query_plan.yml makes them.",
+        )
     if PLAN_METRICS[one.metric].of is None:
         return judge_scan(claim, there[0])
     assert effect is not None

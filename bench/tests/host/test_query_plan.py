@@ -33,7 +33,13 @@ def measured(machine, tmp_path_factory):
     description = tmp_path_factory.mktemp("query-plan") / "host.json"
     description.write_bytes(msgspec.json.encode(describe_host(Path("/var/lib/ironbench"))))
     before = show(POSTGRESQL, "InvocationID")
-    command = [str(Path(sys.executable).with_name("ironbench")), "query-plan", "measure", "--host", str(description)]
+    command = [
+        str(Path(sys.executable).with_name("ironbench")),
+        "query-plan",
+        "measure",
+        "--host",
+        str(description),
+    ]
     # As a killed measurement leaves it.
     (HOME / "ironbench-query-plan" / "data").mkdir(parents=True)
     done = subprocess.run(
@@ -97,6 +103,9 @@ def test_nothing_is_left_and_the_benchs_cluster_was_not_touched(measured):
     assert before == after
     assert not (HOME / "ironbench-query-plan").exists()
     listed = subprocess.run(
-        ["systemctl", "list-units", "--all", "--output=json", UNIT], capture_output=True, text=True, check=True
+        ["systemctl", "list-units", "--all", "--output=json", UNIT],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(listed.stdout) == []

@@ -46,7 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     plan.add_argument("--seconds", type=int, help="of each mode (default: the study's)")
     plan.add_argument("--seed", type=int, help="of the order (default: drawn, and kept in the plan)")
     plan.add_argument(
-        "--bundle", type=Path, help="go on with the recordings of this one, or begin them in it if it has none"
+        "--bundle",
+        type=Path,
+        help="go on with the recordings of this one, or begin them in it if it has none",
     )
     plan.set_defaults(func=_plan)
 
@@ -54,7 +56,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     pending.add_argument("bundle", type=Path)
     pending.set_defaults(func=_pending)
 
-    seal = verbs.add_parser("seal", help="keep the pending recording: stdin has what `ironbench host collect` printed")
+    seal = verbs.add_parser(
+        "seal", help="keep the pending recording: stdin has what `ironbench host collect` printed"
+    )
     seal.add_argument("bundle", type=Path)
     seal.set_defaults(func=_seal)
 
@@ -128,7 +132,11 @@ def _tell(bundle: Path, line: str = "") -> int:
         raise IronbenchError(f"{bundle} is damaged: {damaged[0].detail}; move {damaged[0].move} out of it.")
     due = next_recording(plan, {one.run.key for one in sealed})
     total = len(plan.runs)
-    progress = f"all {total} recordings are sealed" if due is None else f"recording {due.position} of {total}: {due.key}"
+    progress = (
+        f"all {total} recordings are sealed"
+        if due is None
+        else f"recording {due.position} of {total}: {due.key}"
+    )
     answer = FlamePending(
         bundle=str(bundle),
         session=None if due is None else make_recording(plan, due),
@@ -143,6 +151,7 @@ def _tell(bundle: Path, line: str = "") -> int:
 def _seal(args: argparse.Namespace) -> int:
     recorded = files.seal_recording(args.bundle, read_collected(sys.stdin.buffer.read()))
     seen = ", ".join(
-        f"{one.mode} {one.complaint or f'{one.samples} samples'}, {one.requests} requests" for one in recorded.segments
+        f"{one.mode} {one.complaint or f'{one.samples} samples'}, {one.requests} requests"
+        for one in recorded.segments
     )
     return _tell(args.bundle, f"{recorded.run.key}: {seen}")

@@ -87,7 +87,9 @@ def seal_recording(bundle: Path, collected: Sequence[Collected]) -> Recorded:
     with locked(bundle):
         sealed, damaged = read_recordings(bundle, plan)
         if damaged:
-            raise IronbenchError(f"{bundle} is damaged: {damaged[0].detail}; move {damaged[0].move} out of it.")
+            raise IronbenchError(
+                f"{bundle} is damaged: {damaged[0].detail}; move {damaged[0].move} out of it."
+            )
         due = next_recording(plan, {one.run.key for one in sealed})
         room = bundle / DIRECTORY / _SEALING
         shutil.rmtree(room, ignore_errors=True)  # of a killed command
@@ -123,14 +125,19 @@ def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> Recorded:
     session = read_record(records[0].parent / "session.json", Session)
     if due is None or session != make_recording(plan, due) or recorded.run != due:
         what = "nothing, all are sealed" if due is None else due.key
-        raise IronbenchError(f"this is the recording {recorded.run.key}, and the pending one is {what}; it was not sealed.")
+        raise IronbenchError(
+            f"this is the recording {recorded.run.key}, and the pending one is {what}; it was not sealed."
+        )
     if not load.gate.ok:
         raise IronbenchError(
             f"{due.key} was not sealed: {session.experiment.request.path} does not answer as expected "
             f"({load.gate.detail.rstrip('.')})."
         )
     last = max(segment.until_ns for segment in recorded.segments)
-    if last > load.window_end_ns or min(segment.from_ns for segment in recorded.segments) < load.first_send_ns:
+    if (
+        last > load.window_end_ns
+        or min(segment.from_ns for segment in recorded.segments) < load.first_send_ns
+    ):
         raise IronbenchError(
             f"{due.key} was not sealed: py-spy looked outside of the load's window, "
             f"{(last - load.window_end_ns) / 1e9:.1f} s after its end; record it again on a host that is less busy."

@@ -26,9 +26,7 @@ class _Node:
         self.width = 0.0
 
 
-def layout(
-    before: Mapping[Stack, float], after: Mapping[Stack, float] | None, least: float
-) -> list[Frame]:
+def layout(before: Mapping[Stack, float], after: Mapping[Stack, float] | None, least: float) -> list[Frame]:
     """Return the frames that are at least ``least`` of the whole wide, the outermost first, callees by name.
 
     With ``after`` it is a difference, and a frame is as wide as the larger of its two values, or as all that lies

@@ -21,7 +21,7 @@ from ironbench.records import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from ironbench.records import FlameGraphs, Study
+    from ironbench.records import Study
 
 WARMUP_S = 3.0
 START_S: dict[SpyMode, float] = {"none": 0.5, "published": 3.0, "idle": 3.0, "native": 8.0}
@@ -37,7 +37,7 @@ def make_flame_plan(  # noqa: PLR0913 - a plan has this many independent inputs
     graphs: Sequence[str],
     variants: Sequence[str],
     recordings: int | None = None,
-    seconds: float | None = None,
+    seconds: int | None = None,
 ) -> FlamePlan:
     """Plan the chosen graphs in randomised, interleaved blocks: each has one recording of every graph and variant.
 
@@ -48,11 +48,15 @@ def make_flame_plan(  # noqa: PLR0913 - a plan has this many independent inputs
         raise IronbenchError(f"study {study.name} has no flame_graphs; add them to its experiments.yml.")
     unknown = [name for name in graphs if name not in spec.graphs]
     if unknown:
-        raise IronbenchError(f"study {study.name} has no flame graph {unknown[0]!r}; it has {', '.join(spec.graphs)}.")
+        raise IronbenchError(
+            f"study {study.name} has no flame graph {unknown[0]!r}; it has {', '.join(spec.graphs)}."
+        )
     known = dict.fromkeys(variant for graph in spec.graphs.values() for variant in graph.variants)
     unknown = [name for name in variants if name not in known]
     if unknown:
-        raise IronbenchError(f"no flame graph of study {study.name} has the variant {unknown[0]!r}; there are {', '.join(known)}.")
+        raise IronbenchError(
+            f"no flame graph of study {study.name} has the variant {unknown[0]!r}; there are {', '.join(known)}."
+        )
     chosen = {}
     for name, graph in spec.graphs.items():
         kept = [variant for variant in graph.variants if not variants or variant in variants]
@@ -68,7 +72,11 @@ def make_flame_plan(  # noqa: PLR0913 - a plan has this many independent inputs
     )
     runs: list[PlannedRun] = []
     for block in range(1, spec.recordings + 1):
-        sides = {f"{name}/{variant}": (name, variant) for name, graph in chosen.items() for variant in graph.variants}
+        sides = {
+            f"{name}/{variant}": (name, variant)
+            for name, graph in chosen.items()
+            for variant in graph.variants
+        }
         for side in shuffled(seed, f"flamegraph/{block}", sides):
             name, variant = sides[side]
             runs.append(PlannedRun(position=len(runs) + 1, experiment=name, block=block, variant=variant))

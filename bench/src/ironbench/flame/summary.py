@@ -33,6 +33,10 @@ MODE_TITLES: dict[SpyMode, str] = {
 IN_REPORT = 0.004
 """Of the drawing's width: some 300 frames, and 5 of its 1200 units."""
 IN_FILE = 0.0005
+NO_GRAPH = (
+    "A function's share of the time is read off a flame graph, and this bundle has none; playbooks/flamegraph.yml "
+    "makes them."
+)
 FEW_SAMPLES = 100
 """Below so many in all recordings together a share is not shown: one sample would be more than a point."""
 
@@ -165,14 +169,8 @@ def _span_ms(segment: Segment) -> float:
 
 def judge_share(claim: Claim, summary: FlameSummary | None) -> tuple[VerdictWord, str]:
     """Hold a function's share here against the published range, widened by tolerance or points."""
-    if claim.share is None:
-        return "not testable here", "It names no function of a flame graph."
-    if summary is None:
-        return (
-            "not testable here",
-            "A function's share of the time is read off a flame graph, and this bundle has none; "
-            "playbooks/flamegraph.yml makes them.",
-        )
+    if summary is None or claim.share is None:
+        return "not testable here", NO_GRAPH
     one = claim.share
     found = {
         share.mode: share
@@ -181,13 +179,15 @@ def judge_share(claim: Claim, summary: FlameSummary | None) -> tuple[VerdictWord
     }
     here = found.get("published")
     if here is None:
-        return (
-            "not testable here",
-            f"This bundle has no {FEW_SAMPLES} samples of {one.graph}, {one.variant}, in which {one.function} could be.",
-        )
+        few = f"This bundle has no {FEW_SAMPLES} samples of {one.graph}, {one.variant}."
+        return "not testable here", few
     said = f"{one.function} has {share_text(here)} of {here.samples} samples of {one.graph}, {one.variant}"
     if "idle" in found:
         said += f", with waiting threads {found['idle'].value:.1f} %"
+    return _held(claim, here, said)
+
+
+def _held(claim: Claim, here: Share, said: str) -> tuple[VerdictWord, str]:
     if here.low is None or here.high is None:
         return "undecided", f"{said}: too few recordings for a verdict, {MIN_BLOCKS} are needed."
     least, most = accepted(claim)

@@ -129,9 +129,9 @@ def _segment(place: Place, mode: SpyMode, cgroup: Path, pids: list[int]) -> Segm
     )
 
 
-def _start(place: Place, mode: SpyMode, pid: int, hz: int, seconds: float) -> subprocess.Popen[str]:
+def _start(place: Place, mode: SpyMode, pid: int, hz: int, seconds: int) -> subprocess.Popen[str]:
     output = place.directory / f"{mode}.{pid}.folded"
-    spy = [str(PY_SPY), "record", "--pid", str(pid), "--rate", str(hz), "--duration", f"{seconds:.0f}"]
+    spy = [str(PY_SPY), "record", "--pid", str(pid), "--rate", str(hz), "--duration", str(seconds)]
     spy += ["--format", "raw", "--output", str(output), *OPTIONS[mode]]
     return subprocess.Popen(
         ["taskset", "--cpu-list", place.host.layout.housekeeping, *spy],

@@ -46,7 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    order = verbs.add_parser("order", help="on the controller: make a bundle, and print what is to be measured")
+    order = verbs.add_parser(
+        "order", help="on the controller: make a bundle, and print what is to be measured"
+    )
     order.add_argument("--study", type=Path, required=True, metavar="DIR")
     order.add_argument("--results", type=Path, required=True, metavar="DIR", help="where bundles lie")
     order.add_argument("--test", metavar="NAME", help="of the study's query_plans (default: the first)")
@@ -55,11 +57,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     order.add_argument("--bundle", type=Path, help="one to put the record into, instead of one of its own")
     order.set_defaults(func=_order)
 
-    measure = verbs.add_parser("measure", help="on a database host: measure what stdin orders, and print the record")
-    measure.add_argument("--host", type=Path, default=DESCRIPTION, metavar="FILE", help="the host's description")
+    measure = verbs.add_parser(
+        "measure", help="on a database host: measure what stdin orders, and print the record"
+    )
+    measure.add_argument(
+        "--host", type=Path, default=DESCRIPTION, metavar="FILE", help="the host's description"
+    )
     measure.set_defaults(func=_measure)
 
-    seal = verbs.add_parser("seal", help="on the controller: keep the record on stdin, and print what it says")
+    seal = verbs.add_parser(
+        "seal", help="on the controller: keep the record on stdin, and print what it says"
+    )
     seal.add_argument("bundle", type=Path)
     seal.set_defaults(func=_seal)
 
@@ -116,7 +124,9 @@ def _new_bundle(args: argparse.Namespace, study: Study, seed: int) -> Path:
 
 def _on_query_plans(claims: Claims) -> Claims:
     kept = [
-        claim for claim in claims.claims if claim.comparison is not None and claim.comparison.metric in PLAN_METRICS
+        claim
+        for claim in claims.claims
+        if claim.comparison is not None and claim.comparison.metric in PLAN_METRICS
     ]
     return msgspec.structs.replace(claims, claims=kept)
 

@@ -54,9 +54,7 @@ def measure(host: Host, order: QueryPlanOrder) -> QueryPlanRecord:
         load_s = time.monotonic() - began
         version = cluster.psql("SELECT version();").strip()
         heap, index = (_pages(cluster, name) for name in (TABLE, INDEX))
-        cases = [
-            case for name in order.test.configurations for case in _configuration(cluster, order, name)
-        ]
+        cases = [case for name in order.test.configurations for case in _configuration(cluster, order, name)]
     finally:
         clusters.remove()
     return QueryPlanRecord(
@@ -91,7 +89,8 @@ def _configuration(cluster: Cluster, order: QueryPlanOrder, name: str) -> Iterat
     cluster.psql(f"ANALYZE {TABLE};\nCHECKPOINT;\n")
     names = ", ".join(f"'{parameter}'" for parameter in PARAMETERS)
     told = cluster.psql(
-        f"SELECT json_object_agg(name, current_setting(name) ORDER BY name) FROM pg_settings WHERE name IN ({names});"
+        "SELECT json_object_agg(name, current_setting(name) ORDER BY name) FROM pg_settings "  # noqa: S608
+        f"WHERE name IN ({names});"
     )
     parameters = json.loads(told)
 
@@ -161,6 +160,4 @@ def forget(files: Sequence[Path]) -> None:
 
 
 def _pages(cluster: Cluster, relation: str) -> int:
-    return int(
-        cluster.psql(f"SELECT pg_relation_size('{relation}') / current_setting('block_size')::int;")
-    )
+    return int(cluster.psql(f"SELECT pg_relation_size('{relation}') / current_setting('block_size')::int;"))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TABLE = "exercises"
 INDEX = "uq_exercise_slug"
 """The name in the published plans."""
-QUERY = f"SELECT * FROM {TABLE} WHERE is_system_default IS TRUE"
+QUERY = f"SELECT * FROM {TABLE} WHERE is_system_default IS TRUE"  # noqa: S608 - a constant
 
 FORCE = ("pull", "push", "static")
 DIFFICULTY = ("beginner", "intermediate", "expert")

@@ -15,8 +15,8 @@ from ironbench.query_plan.summary import summarise
 from ironbench.records import Finding
 from ironbench.report import terminal
 from ironbench.report.document import make_document
-from ironbench.report.flames import read_flames
 from ironbench.report.exports import benchmarks_txt, runs_csv, runs_parquet
+from ironbench.report.flames import read_flames
 from ironbench.report.model import first_rows
 from ironbench.report.svg import svg
 from ironbench.scorecard import make_results

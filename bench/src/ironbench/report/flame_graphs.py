@@ -59,8 +59,10 @@ def _shares(summary: FlameSummary) -> Section:
     return Section(
         title="Shares of named functions in the flame graphs",
         paragraphs=[
-            f"{summary.sealed} of {total} recordings by py-spy, {plan.spec.seconds:g} s of each mode, one worker, under "
-            "a load that is not scored."
+            (
+                f"{summary.sealed} of {total} recordings by py-spy, {plan.spec.seconds:g} s of each mode, one worker, under "
+                "a load that is not scored."
+            )
         ],
         table=Table(
             header=["Graph", "Variant", "Function", "What it is", *(MODE_TITLES[mode] for mode in MODES)],
@@ -71,10 +73,14 @@ def _shares(summary: FlameSummary) -> Section:
         if rows
         else None,
         notes=[
-            "Per cent of the samples that have the function in their stack; the median over recordings, with its "
-            "interval of 95 % where there are 6.",
-            "As published: py-spy leaves out threads that it takes for idle, so a thread that waits for Argon2's lanes "
-            "does not count. With waiting threads: all samples but those of a thread that has nothing to do.",
+            (
+                "Per cent of the samples that have the function in their stack; the median over recordings, with its "
+                "interval of 95 % where there are 6."
+            ),
+            (
+                "As published: py-spy leaves out threads that it takes for idle, so a thread that waits for Argon2's lanes "
+                "does not count. With waiting threads: all samples but those of a thread that has nothing to do."
+            ),
         ],
     )
 
@@ -100,7 +106,16 @@ def _costs(summary: FlameSummary) -> Section:
     return Section(
         title="What py-spy costs the app, and what it cannot see",
         table=Table(
-            header=["Graph", "Variant", "Mode", "App, CPU-ms", "Against without", "py-spy's CPU", "Unseen", "Recordings"],
+            header=[
+                "Graph",
+                "Variant",
+                "Mode",
+                "App, CPU-ms",
+                "Against without",
+                "py-spy's CPU",
+                "Unseen",
+                "Recordings",
+            ],
             rows=rows,
             words=3,
         )
@@ -109,8 +124,10 @@ def _costs(summary: FlameSummary) -> Section:
         paragraphs=[] if rows else ["No recording is sealed yet."],
         notes=[
             "App: CPU per answered request, of the app's cgroup. Against without: the same sessions without py-spy.",
-            "py-spy's CPU: of one CPU, its start included. Unseen: the app's CPU time in threads that began or ended "
-            "meanwhile, as Argon2's lanes do; no mode shows them.",
+            (
+                "py-spy's CPU: of one CPU, its start included. Unseen: the app's CPU time in threads that began or ended "
+                "meanwhile, as Argon2's lanes do; no mode shows them."
+            ),
         ],
     )
 

@@ -34,7 +34,9 @@ class Flames:
     @property
     def seen(self) -> dict[Key, list[Counter[Stack]]]:
         """Those that count."""
-        return {key: [counted(self.plan, key[2], one) for one in several] for key, several in self.whole.items()}
+        return {
+            key: [counted(self.plan, key[2], one) for one in several] for key, several in self.whole.items()
+        }
 
     def summary(self) -> FlameSummary:
         return summarise(self.plan, self.recordings, self.seen)

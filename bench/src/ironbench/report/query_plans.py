@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 STATES = (
     "cached: all pages in shared buffers, one session that has run the query before.",
-    "published-order: likewise, but a new session each time, which runs the settings one after the other in the study's "
-    "order. The first one maps the pages into the session's memory and pays for it.",
-    "cold: the server has just started, and the kernel has let go of the table's and the index's pages. The disk's own "
-    "cache, and that of a machine around this one, cannot be emptied.",
+    (
+        "published-order: likewise, but a new session each time, which runs the settings one after the other in the study's "
+        "order. The first one maps the pages into the session's memory and pays for it."
+    ),
+    (
+        "cold: the server has just started, and the kernel has let go of the table's and the index's pages. The disk's own "
+        "cache, and that of a machine around this one, cannot be emptied."
+    ),
 )
 
 
@@ -38,19 +42,32 @@ def summary_sections(summary: QueryPlanSummary) -> Iterator[Section]:
     yield Section(
         title=f"{own}: {test.title}",
         paragraphs=[
-            f"{QUERY}: {test.selected} of {test.rows} rows, in {record.heap_pages} pages of heap and "
-            f"{record.index_pages} of the partial index. In a throwaway cluster, loaded in {record.load_s:.0f} s, CPUs "
-            f"{record.cpus or 'not confined'}; {record.postgresql}."
+            (
+                f"{QUERY}: {test.selected} of {test.rows} rows, in {record.heap_pages} pages of heap and "
+                f"{record.index_pages} of the partial index. In a throwaway cluster, loaded in {record.load_s:.0f} s, CPUs "
+                f"{record.cpus or 'not confined'}; {record.postgresql}."
+            )
         ],
         table=Table(
-            header=["Case", "Setting", "Plan", "Execution, ms (95 %)", "Planning, ms", "Hit", "Read", "Disk, MiB"],
+            header=[
+                "Case",
+                "Setting",
+                "Plan",
+                "Execution, ms (95 %)",
+                "Planning, ms",
+                "Hit",
+                "Read",
+                "Disk, MiB",
+            ],
             rows=[_row(figures) for figures in summary.figures],
             words=3,
         ),
         notes=[
-            f"Medians; {test.executions} executions of each setting, in random order within a block, seed "
-            f"{record.order.seed}. Hit and Read: pages in and not in shared buffers. Disk: what the kernel fetched from "
-            "the device.",
+            (
+                f"Medians; {test.executions} executions of each setting, in random order within a block, seed "
+                f"{record.order.seed}. Hit and Read: pages in and not in shared buffers. Disk: what the kernel fetched from "
+                "the device."
+            ),
             *STATES,
         ],
     )
@@ -73,7 +90,9 @@ def summary_sections(summary: QueryPlanSummary) -> Iterator[Section]:
 
 
 def _row(figures: QueryPlanFigures) -> list[str]:
-    interval = "" if figures.low is None or figures.high is None else f" ({figures.low:.3f}..{figures.high:.3f})"
+    interval = (
+        "" if figures.low is None or figures.high is None else f" ({figures.low:.3f}..{figures.high:.3f})"
+    )
     return [
         figures.case,
         figures.setting,
