@@ -57,7 +57,7 @@ def test_rows_come_from_the_seed():
     assert set(defaults) == selected_rows(TEST, 5)
     assert len(defaults) == 10
     # Slugs of system defaults alone, each once; an owner for the others alone.
-    assert [rows[number][11] for number in defaults] == [b"exercise-%d" % n for n in range(1, 11)]
+    assert [rows[number][11] for number in defaults] == [b"system-exercise-%d" % n for n in range(1, 11)]
     assert all((row[11] == b"\\N") == (row[10] != b"\\N") for row in rows)
     assert len({row[0] for row in rows}) == 1_000
 

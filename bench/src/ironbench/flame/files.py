@@ -133,14 +133,13 @@ def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> Recorded:
             f"{due.key} was not sealed: {session.experiment.request.path} does not answer as expected "
             f"({load.gate.detail.rstrip('.')})."
         )
-    last = max(segment.until_ns for segment in recorded.segments)
-    if (
-        last > load.window_end_ns
-        or min(segment.from_ns for segment in recorded.segments) < load.first_send_ns
-    ):
+    early = load.first_send_ns - min(segment.from_ns for segment in recorded.segments)
+    late = max(segment.until_ns for segment in recorded.segments) - load.window_end_ns
+    if max(early, late) > 0:
+        when = f"{early / 1e9:.1f} s before its start" if early > 0 else f"{late / 1e9:.1f} s after its end"
         raise IronbenchError(
-            f"{due.key} was not sealed: py-spy looked outside of the load's window, "
-            f"{(last - load.window_end_ns) / 1e9:.1f} s after its end; record it again on a host that is less busy."
+            f"{due.key} was not sealed: py-spy looked outside of the load's window, {when}; record it again on a host "
+            "that is less busy."
         )
     done = _answered(loads[0].parent.parent / REQUESTS)
     segments = [

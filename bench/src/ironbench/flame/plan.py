@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ironbench.records import Study
 
 WARMUP_S = 3.0
-START_S: dict[SpyMode, float] = {"none": 0.5, "published": 3.0, "idle": 3.0, "native": 8.0}
+LEAD_S = 3.0
+"""From when the window should have begun until the first mode: a generator may start late on a busy host."""
+START_S: dict[SpyMode, float] = {"none": 0.5, "published": 2.0, "idle": 2.0, "native": 6.0}
 """Until py-spy takes samples, and from the last one until it has written them; it reads the symbols first, for native
 code those of every library."""
 
@@ -98,7 +100,7 @@ def next_recording(plan: FlamePlan, sealed: Collection[str]) -> PlannedRun | Non
 def make_recording(plan: FlamePlan, run: PlannedRun) -> Session:
     """Everything that the hosts need for one recording; its modes come in random order."""
     modes = list(get_args(SpyMode))
-    window_s = sum(plan.spec.seconds + START_S[mode] for mode in modes)
+    window_s = LEAD_S + sum(plan.spec.seconds + START_S[mode] for mode in modes)
     return Session(
         schema=SCHEMA,
         plan=plan.id,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ironbench.errors import IronbenchError
 from ironbench.files import encode_record, write_atomic
+from ironbench.flame.plan import LEAD_S
 from ironbench.flame.stacks import parse
 from ironbench.host import proc, system
 from ironbench.host.one_worker import first_cpu
@@ -53,7 +54,7 @@ def record(place: Place) -> dict:
         raise IronbenchError(f"{place.host.name} is not in the group app; run this on the host that is.")
     if not PY_SPY.exists():
         raise IronbenchError(f"{PY_SPY} is missing; playbooks/tools.yml brings it (role py_spy).")
-    time.sleep(max(0.0, place.session.expected_s - place.session.window_s))
+    time.sleep(place.session.expected_s - place.session.window_s + LEAD_S)
     cgroup = proc.unified_mount() / system.show(place.service_unit(app))["ControlGroup"].lstrip("/")
     pids = workers(cgroup)
     if not pids:

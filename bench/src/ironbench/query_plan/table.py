@@ -3,7 +3,7 @@
 Columns and indexes are those of the published schema. What no publication tells was fitted to the published plans
 (bitmap scan: cost 8,074, 3,835 heap blocks, 26 of the index, width 1168; index scan: 3,967 pages): some 9,000 heap
 pages, so rows of about 147 bytes, with both image paths NULL (for an all-NULL varchar(512) the planner guesses 516
-bytes, and 2 x 516 is most of that width), and slugs that nearly follow the order of the rows.
+bytes, and 2 x 516 is most of that width), and slugs of 16 to 23 bytes that nearly follow the order of the rows.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def copy_lines(test: QueryPlanTest, seed: int) -> Iterator[bytes]:
         owner, slug, mark = str(uuid.UUID(int=draw.getrandbits(128))), r"\N", "f"
         if number in selected:
             defaults += 1
-            owner, slug, mark = r"\N", f"exercise-{defaults}", "t"
+            owner, slug, mark = r"\N", f"system-exercise-{defaults}", "t"
         lines.append(
             "\t".join(
                 (
@@ -89,7 +89,7 @@ def copy_lines(test: QueryPlanTest, seed: int) -> Iterator[bytes]:
                     draw.choice(DIFFICULTY),
                     draw.choice(MECHANIC),
                     draw.choice(CATEGORY),
-                    f"{draw.randint(2, 5)} sets of {draw.randint(5, 20)}, slowly",
+                    f"{draw.randint(2, 5)} sets of {draw.randint(5, 20)}, and slowly",
                     r"\N",
                     r"\N",
                     mark,
