@@ -125,7 +125,9 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         flame_graphs=flame_graphs,
         layout=_layouts(runs),
         environment=environment,
-        reproduce=_commands(manifest, plan, with_claims=bool(claims)),
+        reproduce=_commands(manifest, plan, with_claims=bool(claims))
+        if plan.runs
+        else _other_playbooks(manifest, plan, query_plans, flame_graphs),
     )
 
 
@@ -352,9 +354,7 @@ def _commands(manifest: Manifest, plan: Plan, *, with_claims: bool) -> list[str]
         study = f" --study studies/{plan.study}" if with_claims else ""
         describe = f"--describe results/{plan.id}/{DESCRIPTION}"
         return [f"ironbench import bundle LOGS {describe}{study} --id {plan.id}-again"]
-    commands = [] if manifest.git is None else [f"git checkout {manifest.git.commit}"]
-    if not plan.runs:
-        return [*commands, *_other_playbooks(plan)]
+    commands = _checkout(manifest)
     chosen = "".join(f" --experiment {name}" for name in plan.experiments)
     variants = dict.fromkeys(v for e in plan.experiments.values() for v in e.variants)
     chosen += "".join(f" --variant {name}" for name in variants)
@@ -377,11 +377,31 @@ def _commands(manifest: Manifest, plan: Plan, *, with_claims: bool) -> list[str]
     ]
 
 
-def _other_playbooks(plan: Plan) -> list[str]:
+def _other_playbooks(
+    manifest: Manifest,
+    plan: Plan,
+    query_plans: Sequence[QueryPlanSummary],
+    flame_graphs: FlameSummary | None,
+) -> list[str]:
     """Return the commands that make a bundle without runs again; its protocol is named after its playbook."""
     playbook = plan.protocol.replace("-", "_")
-    asked = {
+    asked: dict[str, object] = {
         f"{playbook}_study": f"{{{{ playbook_dir }}}}/../studies/{plan.study}",
         f"{playbook}_seed": plan.seed,
     }
-    return [f"ansible-playbook -i INVENTORY site.yml playbooks/{playbook}.yml -e '{json.dumps(asked)}'"]
+    if query_plans:
+        asked[f"{playbook}_executions"] = query_plans[0].record.order.test.executions
+    if flame_graphs:
+        spec = flame_graphs.plan.spec
+        asked |= {
+            f"{playbook}_graphs": list(spec.graphs),
+            f"{playbook}_variants": list(dict.fromkeys(v for g in spec.graphs.values() for v in g.variants)),
+            f"{playbook}_recordings": spec.recordings,
+            f"{playbook}_seconds": spec.seconds,
+        }
+    make = f"ansible-playbook -i INVENTORY site.yml playbooks/{playbook}.yml -e '{json.dumps(asked)}'"
+    return [*_checkout(manifest), make]
+
+
+def _checkout(manifest: Manifest) -> list[str]:
+    return [] if manifest.git is None else [f"git checkout {manifest.git.commit}"]

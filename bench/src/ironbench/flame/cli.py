@@ -15,7 +15,6 @@ from ironbench.errors import IronbenchError
 from ironbench.flame import files
 from ironbench.flame.plan import make_flame_plan, make_recording, next_recording
 from ironbench.ingest import read_collected
-from ironbench.published import load_published
 from ironbench.records import SCHEMA, FlamePending, Plan
 from ironbench.study import load_study
 
@@ -110,7 +109,6 @@ def _new_bundle(args: argparse.Namespace, study: Study, plan: FlamePlan) -> Path
         study,
         args.study,
         claims=_on_shares(load_claims(args.study, study)),
-        published=load_published(args.study),
     )
 
 

@@ -16,7 +16,6 @@ from ironbench.errors import IronbenchError
 from ironbench.files import decode_record, read_record
 from ironbench.host.place import DESCRIPTION
 from ironbench.metrics import PLAN_METRICS
-from ironbench.published import load_published
 from ironbench.records import SCHEMA, Host, Plan, QueryPlanOrder, Record
 from ironbench.study import load_study
 
@@ -118,7 +117,6 @@ def _new_bundle(args: argparse.Namespace, study: Study, seed: int) -> Path:
         study,
         args.study,
         claims=_on_query_plans(load_claims(args.study, study)),
-        published=load_published(args.study),
     )
 
 

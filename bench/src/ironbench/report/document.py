@@ -39,25 +39,34 @@ def make_document(results: Results) -> Document:
         flags=list(_flags(results)),
         sections=[
             verdict_section(results),
-            effects_section(results),
-            *(_scorecard(card, results) for card in results.scorecards),
+            *(_figures(results) if results.total else ()),
             *query_plan_sections(results),
             *flame_sections(results),
-            noise_section(results),
-            _placement(results),
             *_damaged(results),
-            _instrument_faults(results),
-            _outcomes(results),
-            _drift(results),
-            _run_order(results),
-            _layout(results),
-            _cpu_check(results),
+            *(_runs(results) if results.total else ()),
             *published_sections(results),
             *_environment(results),
             _reproduce(results),
         ],
         closing="Runs in their order, charts and environment: report.html of the bundle.",
     )
+
+
+def _figures(results: Results) -> Iterator[Section]:
+    """Make the sections on what the runs say; a bundle of query plans or flame graphs alone has no runs."""
+    yield effects_section(results)
+    yield from (_scorecard(card, results) for card in results.scorecards)
+    yield noise_section(results)
+    yield _placement(results)
+
+
+def _runs(results: Results) -> Iterator[Section]:
+    yield _instrument_faults(results)
+    yield _outcomes(results)
+    yield _drift(results)
+    yield _run_order(results)
+    yield _layout(results)
+    yield _cpu_check(results)
 
 
 def _facts(results: Results) -> dict[str, str]:
