@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WARMUP_S = 3.0
 LEAD_S = 3.0
 """From when the window should have begun until the first mode: a generator may start late on a busy host."""
-START_S: dict[SpyMode, float] = {"none": 0.5, "published": 2.0, "idle": 2.0, "native": 6.0}
+START_S: dict[SpyMode, float] = {"none": 0.5, "published": 1.5, "idle": 1.5, "native": 4.0}
 """Until py-spy takes samples, and from the last one until it has written them; it reads the symbols first, for native
 code those of every library."""
 
