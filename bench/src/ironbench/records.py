@@ -1157,7 +1157,7 @@ class FlameDrawing(Record, frozen=True, kw_only=True):
     """Of its files in the bundle's directory flamegraphs/, without what they end with."""
     graph: str
     title: str
-    unit: Literal["samples", "CPU-ms per request"]
+    unit: Literal["samples", "ms per request"]
     frames: list[Frame]
     """Those wide enough to be seen in the report."""
 

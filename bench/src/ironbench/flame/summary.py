@@ -48,17 +48,16 @@ def counted(plan: FlamePlan, mode: SpyMode, stacks: Counter[Stack]) -> Counter[S
 
 def summarise(plan: FlamePlan, recordings: Sequence[Recorded], seen: Seen) -> FlameSummary:
     """Compute shares, costs and what is drawn; ``seen`` holds what ``counted`` left."""
-    costs = list(_costs(plan, recordings))
     return FlameSummary(
         plan=plan,
         sealed=len(recordings),
         shares=list(_shares(plan, seen)),
-        costs=costs,
-        drawings=drawings(plan, seen, costs, IN_REPORT),
+        costs=list(_costs(plan, recordings)),
+        drawings=drawings(plan, recordings, seen, IN_REPORT),
     )
 
 
-def drawings(plan: FlamePlan, seen: Seen, costs: Sequence[SpyCost], least: float) -> list[FlameDrawing]:
+def drawings(plan: FlamePlan, recordings: Sequence[Recorded], seen: Seen, least: float) -> list[FlameDrawing]:
     """Lay out every graph and every difference; frames narrower than ``least`` of the whole are left out."""
     merged = {key: merge(several) for key, several in seen.items()}
     made = [
@@ -73,14 +72,17 @@ def drawings(plan: FlamePlan, seen: Seen, costs: Sequence[SpyCost], least: float
         if stacks
     ]
     for one in plan.spec.differences:
-        sides = [_ms(merged, costs, one.graph, variant) for variant in (one.before, one.after)]
+        sides = [
+            _ms(plan, recordings, merged.get((one.graph, variant, "published")), one.graph, variant)
+            for variant in (one.before, one.after)
+        ]
         if all(sides):
             made.append(
                 FlameDrawing(
                     name=f"{one.graph}.{one.before}-to-{one.after}",
                     graph=one.graph,
                     title=f"{one.graph}, from {one.before} to {one.after}",
-                    unit="CPU-ms per request",
+                    unit="ms per request",
                     frames=layout(*sides, least),
                 )
             )
@@ -88,14 +90,20 @@ def drawings(plan: FlamePlan, seen: Seen, costs: Sequence[SpyCost], least: float
 
 
 def _ms(
-    merged: Mapping[Key, Counter[Stack]], costs: Sequence[SpyCost], graph: str, variant: str
+    plan: FlamePlan, recordings: Sequence[Recorded], stacks: Counter[Stack] | None, graph: str, variant: str
 ) -> dict[Stack, float]:
-    """Give each stack its part of the CPU time per request that py-spy can see, as measured without py-spy."""
-    stacks = merged.get((graph, variant, "published"))
-    cost = next((c for c in costs if (c.graph, c.variant, c.mode) == (graph, variant, "none")), None)
-    if not stacks or cost is None:
+    """Give each stack the time in which py-spy saw it, per request: what a sample stands for, over the requests."""
+    segments = [
+        segment
+        for one in recordings
+        if (one.run.experiment, one.run.variant) == (graph, variant)
+        for segment in one.segments
+        if segment.mode == "published"
+    ]
+    requests = sum(segment.requests or 0 for segment in segments)
+    if not stacks or not requests:
         return {}
-    ms = cost.without_ms * (1 - cost.ended_share) / sum(stacks.values())
+    ms = 1000 / plan.spec.graphs[graph].hz / requests
     return {stack: count * ms for stack, count in stacks.items()}
 
 

@@ -182,7 +182,7 @@ def _caption(drawing: FlameDrawing) -> str:
     if drawing.unit == "samples":
         return f"Width: part of all samples. Framed: functions that the study names. Rest on a frame for its figures. {file}"
     return (
-        "Width: CPU-ms per request, the larger of the two variants. Blue costs less after, red more, the stronger the "
+        "Width: time in which py-spy saw it, per request, the larger of the two variants. Blue is less after, red more, the stronger the "
         f"more; rest on a frame for both figures. {file}"
     )
 
@@ -228,6 +228,6 @@ def _table(drawing: FlameDrawing, summary: FlameSummary) -> Table:
             changed[frame.name] = frame.before, frame.after
     most = sorted(changed.items(), key=lambda item: (-abs(item[1][1] - item[1][0]), item[0]))[:20]
     return Table(
-        header=["Frame", "Before, CPU-ms", "After, CPU-ms", "Change, CPU-ms"],
+        header=["Frame", "Before, ms", "After, ms", "Change, ms"],
         rows=[[name, f"{b:.3f}", f"{a:.3f}", f"{a - b:+.3f}"] for name, (b, a) in most],
     )

@@ -46,7 +46,7 @@ class Flames:
         summary = self.summary()
         found = {
             f"{one.name}.svg": file_svg(one, summary)
-            for one in drawings(self.plan, self.seen, summary.costs, IN_FILE)
+            for one in drawings(self.plan, self.recordings, self.seen, IN_FILE)
         }
         for key, several in self.whole.items():
             name = ".".join(key)
