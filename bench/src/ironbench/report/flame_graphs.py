@@ -182,8 +182,8 @@ def _caption(drawing: FlameDrawing) -> str:
     if drawing.unit == "samples":
         return f"Width: part of all samples. Framed: functions that the study names. Rest on a frame for its figures. {file}"
     return (
-        "Width: time in which py-spy saw it, per request, the larger of the two variants. Blue is less after, red more, the stronger the "
-        f"more; rest on a frame for both figures. {file}"
+        "Width: time in which py-spy saw it, per request, the larger of the two variants. Blue is less after, red "
+        f"more, the stronger the more; rest on a frame for both figures. {file}"
     )
 
 
