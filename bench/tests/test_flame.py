@@ -78,6 +78,10 @@ def test_stacks_are_counted_by_function_and_not_by_line():
     assert merge([stacks, stacks]) == {stack: 2 * count for stack, count in stacks.items()}
 
 
+def test_a_thread_outside_of_any_function_is_kept():
+    assert parse(" 6\nmain (a.py:1) 2\n", "raw") == {("(no frame)",): 6, ("main (a.py)",): 2}
+
+
 def test_what_is_no_stack_is_named():
     with pytest.raises(IronbenchError, match="raw, line 2, is no stack"):
         parse("main (a.py:1) 3\nError: no such process\n", "raw")

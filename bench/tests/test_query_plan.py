@@ -1,6 +1,7 @@
 """Query plans without PostgreSQL: rows, what psql prints, figures, verdicts, the record in its bundle."""
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -245,6 +246,33 @@ def test_record_is_sealed_once(tmp_path):
     assert path.read_bytes() == kept
     bundles.seal_query_plans(bundle, msgspec.json.encode(record(host="other")))
     assert [one.host for one in bundles.read_query_plans(bundle)[0]] == ["box", "other"]
+
+
+def test_sealing_prints_plans_times_and_verdicts(tmp_path, run):
+    bundle = own_bundle(tmp_path)
+    code, out, err = run("query-plan", "seal", bundle, stdin=msgspec.json.encode(record()))
+    assert (code, err) == (0, "")
+    assert out.count("plan of random-page-cost-") == 2
+    assert "11.545" in out
+    assert out.count("  holds here: ") == 4
+
+
+def test_ordering_makes_a_bundle_with_the_claims_on_query_plans(tmp_path, run):
+    source = tmp_path / "study"
+    source.mkdir()
+    (source / "experiments.yml").write_bytes(msgspec.yaml.encode(study(query_plans={"planner": TEST})))
+    other = Claim(id="log", says="x", source="y", kind="record", rule="published-is-mean")
+    (source / "claims.yml").write_bytes(msgspec.yaml.encode(Claims(schema=SCHEMA, claims=[RATIO, other])))
+    given = ["--study", source, "--results", tmp_path / "results"]
+    code, out, _ = run("query-plan", "order", *given, "--seed", 4, "--executions", 9)
+    answer = json.loads(out)
+    assert code == 0
+    assert (answer["created"], answer["order"]["seed"], answer["order"]["test"]["executions"]) == (True, 4, 9)
+    assert bundles.read_claims(Path(answer["bundle"]))[0] == [RATIO]
+    code, out, _ = run("query-plan", "order", *given, "--bundle", answer["bundle"])
+    assert json.loads(out)["created"] is False
+    code, _, err = run("query-plan", "order", *given, "--test", "x")
+    assert (code, err) == (2, "ironbench: study made has no query plan 'x'; it has planner.\n")
 
 
 def test_damaged_record_is_named(tmp_path):

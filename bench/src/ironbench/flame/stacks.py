@@ -18,21 +18,23 @@ if TYPE_CHECKING:
     Stacks = Mapping[Stack, int]
     """Samples by stack, the outermost frame first."""
 
+NO_FRAME = "(no frame)"
 _LINE = re.compile(r":\d+\)$")
 
 
 def parse(text: str, where: str) -> Counter[Stack]:
     """Read py-spy's raw format: a line a stack, ``frame;frame;frame COUNT``.
 
-    Frames lose their line numbers: a function is one frame. Raises IronbenchError, which starts with ``where``,
+    Frames lose their line numbers: a function is one frame. A thread that was seen outside of any function has
+    NO_FRAME alone. Raises IronbenchError, which starts with ``where``,
     for a line that is something else.
     """
     found: Counter[Stack] = Counter()
     for number, line in enumerate(text.splitlines(), 1):
         stack, _, count = line.rpartition(" ")
-        if not stack or not count.isdigit():
+        if not count.isdigit():
             raise IronbenchError(f"{where}, line {number}, is no stack with a count; record it again.")
-        found[tuple(_LINE.sub(")", frame) for frame in stack.split(";"))] += int(count)
+        found[tuple(_LINE.sub(")", frame) for frame in (stack or NO_FRAME).split(";"))] += int(count)
     return found
 
 

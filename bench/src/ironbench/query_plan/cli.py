@@ -22,7 +22,7 @@ from ironbench.study import load_study
 if TYPE_CHECKING:
     import argparse
 
-    from ironbench.records import Claims, Study
+    from ironbench.records import Claim, Claims, Study
 
 PROTOCOL = "query-plan"
 """Of a bundle that has nothing else."""
@@ -121,12 +121,13 @@ def _new_bundle(args: argparse.Namespace, study: Study, seed: int) -> Path:
 
 
 def _on_query_plans(claims: Claims) -> Claims:
-    kept = [
-        claim
-        for claim in claims.claims
-        if claim.comparison is not None and claim.comparison.metric in PLAN_METRICS
-    ]
-    return msgspec.structs.replace(claims, claims=kept)
+    return msgspec.structs.replace(
+        claims, claims=[claim for claim in claims.claims if _is_on_query_plans(claim)]
+    )
+
+
+def _is_on_query_plans(claim: Claim) -> bool:
+    return claim.comparison is not None and claim.comparison.metric in PLAN_METRICS
 
 
 def _measure(args: argparse.Namespace) -> int:
@@ -144,8 +145,14 @@ def _seal(args: argparse.Namespace) -> int:
     from ironbench.query_plan.summary import summarise  # noqa: PLC0415 - as in _measure
     from ironbench.report.query_plans import summary_sections  # noqa: PLC0415
     from ironbench.report.terminal import section_lines  # noqa: PLC0415
+    from ironbench.verdict import judge_claims  # noqa: PLC0415
 
     record = bundles.seal_query_plans(args.bundle, sys.stdin.buffer.read())
-    for section in summary_sections(summarise(record)):
+    claims = [claim for claim in bundles.read_claims(args.bundle)[0] if _is_on_query_plans(claim)]
+    summary = summarise(record, claims)
+    for section in summary_sections(summary):
         print("\n".join(section_lines(section)))
+    _, verdicts = judge_claims(claims, [], bundles.read_plan(args.bundle), None, query_plans=[summary])
+    for verdict in verdicts:
+        print(f"{verdict.claim.says}\n  {verdict.word}: {verdict.reason}")
     return 0
