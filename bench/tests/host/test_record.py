@@ -11,12 +11,12 @@ from ironbench.flame.stacks import parse
 from ironbench.host import proc
 from ironbench.host.one_worker import NAME, RUNTIME
 from ironbench.host.record import PY_SPY, workers
-from ironbench.records import Recorded, Recording
+from ironbench.records import Recorded, Recording, SpyMode
 
 from .conftest import Bench, describe_host, describe_session, show, unpack, until
 
 APP = "bench-test-app@final.service"
-MODES = ["published", "none", "idle", "native"]
+MODES: list[SpyMode] = ["published", "none", "idle", "native"]
 replace = msgspec.structs.replace
 
 
@@ -27,6 +27,7 @@ def recorded(machine, tmp_path_factory):
         pytest.skip(f"needs {PY_SPY} (role py_spy)")
     directory = tmp_path_factory.mktemp("recorded")
     host = describe_host(directory / "state")
+    assert host.commands is not None
     commands = replace(host.commands, one_worker={"BENCH_TEST_WORKERS": "1"})
     # Beside the app, as the roles lay it out; the units' own CPU is 1.
     session = replace(

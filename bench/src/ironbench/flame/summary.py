@@ -72,18 +72,18 @@ def drawings(plan: FlamePlan, recordings: Sequence[Recorded], seen: Seen, least:
         if stacks
     ]
     for one in plan.spec.differences:
-        sides = [
+        before, after = (
             _ms(plan, recordings, merged.get((one.graph, variant, "published")), one.graph, variant)
             for variant in (one.before, one.after)
-        ]
-        if all(sides):
+        )
+        if before and after:
             made.append(
                 FlameDrawing(
                     name=f"{one.graph}.{one.before}-to-{one.after}",
                     graph=one.graph,
                     title=f"{one.graph}, from {one.before} to {one.after}",
                     unit="ms per request",
-                    frames=layout(*sides, least),
+                    frames=layout(before, after, least),
                 )
             )
     return made
