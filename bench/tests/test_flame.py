@@ -367,6 +367,7 @@ def test_damaged_stacks_are_named_and_the_rest_is_reported(tmp_path):
     assert [damage.detail for damage in results.damaged] == [
         "flamegraphs/signin/01/baseline/published.7.folded, line 1, is no stack with a count; record it again."
     ]
+    assert results.flame_graphs is not None
     assert {share.variant for share in results.flame_graphs.shares if share.mode == "published"} == {"final"}
 
 
