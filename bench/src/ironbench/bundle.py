@@ -48,6 +48,7 @@ from ironbench.records import (
     Manifest,
     Plan,
     PlannedRun,
+    QueryPlanRecord,
     Record,
     Run,
     Session,
@@ -70,6 +71,7 @@ RESULTS = "results.json"
 PUBLISHED = "published.json"
 LOST = "lost"
 """Directory of the sessions that came to nothing: KEY/NUMBER/lost.json, with their raw outputs if there are any."""
+QUERY_PLANS = "query_plans"
 _CREATING = ".creating"
 """End of a bundle's directory name until it is complete."""
 _SEALING = ".sealing"
@@ -169,7 +171,7 @@ def create(  # noqa: PLR0913 - a bundle has this many parts
         imported=imported,
     )
     results.mkdir(parents=True, exist_ok=True)
-    with _locked(results):
+    with locked(results):
         for left in results.glob(f".*{_CREATING}"):  # of a killed command; the lock says nobody writes it
             shutil.rmtree(left)
         temporary = results / f".{plan.id}{_CREATING}"
@@ -310,6 +312,35 @@ def read_claims(bundle: Path) -> tuple[list[Claim], Published | None, list[Damag
     return claims.claims if claims else [], published, [one for one in (damage, other) if one]
 
 
+def read_query_plans(bundle: Path) -> tuple[list[QueryPlanRecord], list[Damage]]:
+    """Read the query plans of each host, in the order of their names; name those that cannot be used."""
+    found = [
+        _decoded(path, QueryPlanRecord, name := f"{QUERY_PLANS}/{path.name}", move=name)
+        for path in sorted((bundle / QUERY_PLANS).glob("[!.]*.json"))
+    ]
+    return [one for one in found if not isinstance(one, Damage)], [
+        one for one in found if isinstance(one, Damage)
+    ]
+
+
+def seal_query_plans(bundle: Path, raw: bytes) -> QueryPlanRecord:
+    """Keep what a host measured of query plans; raises IronbenchError where the bundle has that of this host."""
+    read_plan(bundle)
+    record = decode_record(raw, QueryPlanRecord, "what the host handed in")
+    check_id(record.host)
+    path = bundle / QUERY_PLANS / f"{record.host}.json"
+    with locked(bundle):
+        if path.exists():
+            raise IronbenchError(
+                f"{path} is sealed already, and what is sealed is never changed; leave query_plan_bundle out to get a "
+                "bundle of its own."
+            )
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, encode_record(record))
+        sync_directory(bundle)
+    return record
+
+
 def _carried(bundle: Path, name: str, kind: type[T]) -> tuple[T | None, Damage | None]:
     if not (bundle / name).is_file():
         return None, None
@@ -430,7 +461,7 @@ def write_environment(bundle: Path, host: str, raw: bytes) -> bool:
     if "schema" in told and told.get("name", host) != host:
         raise IronbenchError(f"this is what {told['name']} told of itself, not {host}; give each host's own.")
     path = bundle / "environment" / f"{host}.json"
-    with _locked(bundle):
+    with locked(bundle):
         if path.exists():
             if _told(path) == told:
                 return False
@@ -451,7 +482,7 @@ def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
     plan = read_plan(bundle)
     for one in collected:
         check_id(one.host)
-    with _locked(bundle):
+    with locked(bundle):
         sealed = read_runs(bundle)
         room = _make_room(bundle)
         try:
@@ -536,7 +567,7 @@ def seal(bundle: Path, raw: Path, *, started_ns: int | None) -> Run:
     the gate failed although no instrument was at fault; nothing is sealed then.
     """
     plan = read_plan(bundle)
-    with _locked(bundle):
+    with locked(bundle):
         sealed = read_runs(bundle)
         evidence = read_evidence(raw)
         run = _judged(plan, sealed, evidence, started_ns=started_ns)
@@ -632,7 +663,7 @@ def _place(bundle: Path, run: Run, room: Path, latency: bytes) -> Run:
 
 
 @contextlib.contextmanager
-def _locked(bundle: Path) -> Iterator[None]:
+def locked(bundle: Path) -> Iterator[None]:
     """Wait until no other process writes to the bundle; several hosts hand in at the same moment."""
     descriptor = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -28,6 +28,11 @@ COMMANDS = {
     "layout": ("ironbench.layout.cli", "say which CPUs to give to whom, or judge a layout"),
     "load": ("ironbench.load.cli", "run one load window against a server"),
     "selftest": ("ironbench.selftest.cli", "prove a load generator against servers with known behaviour"),
+    "flamegraph": ("ironbench.flame.cli", "plan and keep recordings by py-spy"),
+    "query-plan": (
+        "ironbench.query_plan.cli",
+        "measure plans of a query under settings of PostgreSQL's planner",
+    ),
     "host": ("ironbench.host.cli", "what the playbooks run on a host"),
 }
 

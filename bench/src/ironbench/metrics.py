@@ -12,7 +12,7 @@ from ironbench.records import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ironbench.records import LoadResult, Run
+    from ironbench.records import LoadResult, QueryExecution, Run
 
 SERVICES = ("app", "postgresql", "pgbouncer", "valkey")
 DATABASE = ("postgresql", "pgbouncer")
@@ -237,3 +237,19 @@ METRICS: dict[str, Metric] = {
     metric.name: metric for metric in (*_of_hosts(), *_of_load("load"), *_of_load("background"))
 }
 """By name, in the order of reports."""
+
+
+class PlanMetric(Record, frozen=True, kw_only=True):
+    """One figure of an execution of a query plan test; those have no runs, and so none of METRICS."""
+
+    title: str
+    unit: Literal["ms", "count", ""]
+    of: Callable[[QueryExecution], float] | None
+    """None: the plan itself, which is no figure."""
+
+
+PLAN_METRICS: dict[str, PlanMetric] = {
+    "execution_ms": PlanMetric(title="Execution time", unit="ms", of=lambda one: one.execution_ms),
+    "buffers": PlanMetric(title="Pages touched", unit="count", of=lambda one: one.hit + one.read),
+    "index_scan": PlanMetric(title="Index scan", unit="", of=None),
+}

@@ -169,6 +169,72 @@ class Protocol(Record, frozen=True, kw_only=True):
     by is the noise floor of this host."""
 
 
+class QueryPlanTest(Record, frozen=True, kw_only=True):
+    """One query under settings of the planner, in clusters that are made for it and thrown away after it.
+
+    The table and the query are those of ``ironbench.query_plan.table``.
+    """
+
+    title: str
+    rows: int
+    selected: int
+    """Rows that the query selects."""
+    executions: int
+    """Of each setting, in each configuration and state."""
+    settings: dict[str, dict[str, str]]
+    """Parameters of the session by the setting's name. The first one is what the others are compared with."""
+    configurations: dict[str, dict[str, str]]
+    """Parameters of the whole cluster by the configuration's name; those not named keep PostgreSQL's defaults."""
+
+
+class NamedFunction(Record, frozen=True, kw_only=True):
+    """What a study calls a function: the samples that have one of its frames anywhere in their stack."""
+
+    title: str
+    frames: str
+    """Regular expression, searched for in each frame as ``name (package/file.py)``."""
+    without: str = ""
+    """Samples that have such a frame too do not count."""
+    times: int = 1
+    """How often a request does it: the share is divided by it."""
+
+
+class FlameGraph(Record, frozen=True, kw_only=True):
+    """What one flame graph is recorded of: a load at which py-spy looks at the app's one worker."""
+
+    hz: int
+    """Samples per second and thread."""
+    experiment: str = ""
+    """Of the study, whose request and users are taken; empty: ``request`` and ``users`` are given here."""
+    request: RequestTemplate | None = None
+    users: int = 0
+    load: Load
+    variants: list[str]
+
+
+class FlameDifference(Record, frozen=True, kw_only=True):
+    """Two variants of one flame graph to be drawn as one."""
+
+    graph: str
+    before: str
+    after: str
+
+
+class FlameGraphs(Record, frozen=True, kw_only=True):
+    """The flame graphs of a study."""
+
+    recordings: int
+    """Of each graph and variant, each in a session of its own."""
+    seconds: int
+    """Of each mode in a recording, and as long without py-spy."""
+    waiting: str
+    """Regular expression of the innermost frame of a thread that has nothing to do; with ``--idle`` such samples
+    do not count."""
+    graphs: dict[str, FlameGraph]
+    functions: dict[str, NamedFunction]
+    differences: list[FlameDifference] = []
+
+
 class Study(Record, frozen=True, kw_only=True):
     schema: int
     name: str
@@ -180,6 +246,8 @@ class Study(Record, frozen=True, kw_only=True):
     """Experiments of a plan that names none; empty: all."""
     protocols: dict[str, Protocol]
     experiments: dict[str, Experiment]
+    query_plans: dict[str, QueryPlanTest] = {}
+    flame_graphs: FlameGraphs | None = None
 
 
 # --- plan: what comes when ---------------------------------------------------------------------
@@ -278,6 +346,8 @@ class HostCommands(Record, frozen=True, kw_only=True):
     """
 
     prepare: list[str]
+    one_worker: dict[str, str] = {}
+    """Environment of the app's unit with which it has one worker."""
 
 
 class Host(Record, frozen=True, kw_only=True):
@@ -307,6 +377,21 @@ class Host(Record, frozen=True, kw_only=True):
 # --- session: one run as it is handed to the hosts ---------------------------------------------
 
 
+SpyMode = Literal["none", "published", "idle", "native"]
+"""How py-spy looks: not at all; as published, at threads that it takes for busy; at all threads (``--idle``); or with
+the stacks of native code too (``--native``)."""
+
+
+class Recording(Record, frozen=True, kw_only=True):
+    """What py-spy is to do in the window of a session that is not scored."""
+
+    hz: int
+    seconds: int
+    """Of each mode."""
+    modes: list[SpyMode]
+    """In the order of doing."""
+
+
 class Session(Record, frozen=True, kw_only=True):
     """What the hosts need to know of one run; every ``ironbench host`` command reads it from stdin."""
 
@@ -325,6 +410,8 @@ class Session(Record, frozen=True, kw_only=True):
     placement_token: str = ""
     """What the placement service of the app's host is asked with; drawn anew whenever the session is handed out,
     and in no bundle."""
+    recording: Recording | None = None
+    """Given: the app has one worker, on the first of its CPUs, and ``ironbench host record`` profiles it."""
 
     @property
     def variant(self) -> str:
@@ -924,6 +1011,14 @@ class Comparison(Record, frozen=True, kw_only=True):
     against: str
 
 
+class ShareOf(Record, frozen=True, kw_only=True):
+    """Whose share of which flame graph a claim is about."""
+
+    graph: str
+    variant: str
+    function: str
+
+
 class Claim(Record, frozen=True, kw_only=True):
     """One published statement as data."""
 
@@ -943,6 +1038,10 @@ class Claim(Record, frozen=True, kw_only=True):
     """``ratio``: the published figure of the variant over that of the other."""
     tolerance: float | None = None
     """``ratio`` and ``share``: how far the figure here may be from the published one, as a part of it."""
+    share: ShareOf | None = None
+    """``share``: what is looked at, as py-spy looked as published; ``published`` has ``low`` and ``high``, per cent."""
+    points: float | None = None
+    """``share``: how far it may be outside of the published range, in points, where a part of it says nothing."""
     rule: str = ""
     """``record``: name of the rule in ``ironbench.published`` that judges it."""
     arguments: dict[str, str] = {}
@@ -1027,6 +1126,253 @@ class PublishedSeries(Record, frozen=True, kw_only=True):
     """How many of the published mean, P90, P99, StdDev and Max are that run's."""
     is_mean: bool
     """The published figure is the mean of all runs."""
+
+
+# --- query plans -------------------------------------------------------------------------------
+
+CacheState = Literal["cached", "cold", "published-order"]
+"""Where the table's pages are when the query runs: all in shared buffers, in a session that has run it before;
+neither there nor in the kernel's cache; or in shared buffers, in a new session each time that runs the settings in
+the study's order, as the article's one session did."""
+
+
+class QueryPlanOrder(Record, frozen=True, kw_only=True):
+    """What a database host is asked to measure."""
+
+    schema: int
+    name: str
+    test: QueryPlanTest
+    seed: int
+    """Of the table's rows and of the order of the executions."""
+
+
+class QueryExecution(Record, frozen=True, kw_only=True):
+    """One execution of the query under EXPLAIN (ANALYZE, BUFFERS)."""
+
+    setting: str
+    block: int
+    """Each block has one execution of every setting."""
+    scan: str
+    """The plan's nodes from the top, as ``Bitmap Heap Scan > Bitmap Index Scan``."""
+    rows: int
+    planning_ms: float
+    execution_ms: float
+    hit: int
+    """Pages of 8 KiB found in shared buffers."""
+    read: int
+    """Pages that were not: from the kernel's cache or from the disk."""
+    disk_bytes: int | None
+    """What the kernel fetched from the block device for the backend meanwhile; None where it does not tell."""
+
+
+class ShownPlan(Record, frozen=True, kw_only=True):
+    """A plan as PostgreSQL prints it, from an execution that is not among the measured ones."""
+
+    text: list[str]
+    raw: list[dict]
+    """The same query's EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)."""
+
+
+class QueryPlanCase(Record, frozen=True, kw_only=True):
+    """All executions in one configuration and one state of the caches, in the order of doing."""
+
+    configuration: str
+    state: CacheState
+    parameters: dict[str, str]
+    """What the cluster says of the parameters that decide plans."""
+    plans: dict[str, ShownPlan]
+    """By setting; empty where the case before has the same."""
+    executions: list[QueryExecution]
+
+
+class QueryPlanRecord(Record, frozen=True, kw_only=True):
+    """query_plans/HOST.json of a bundle: what one host measured."""
+
+    schema: int
+    order: QueryPlanOrder
+    host: str
+    postgresql: str
+    """Its version, as ``SELECT version()`` tells."""
+    cpus: str
+    """CPUs that the cluster was confined to; empty: all."""
+    started_ns: int
+    load_s: float
+    """What making the table took: generator, COPY, index, VACUUM."""
+    heap_pages: int
+    index_pages: int
+    cases: list[QueryPlanCase]
+
+
+class QueryPlanFigures(Record, frozen=True, kw_only=True):
+    """One setting in one case."""
+
+    case: str
+    """Name of test, configuration and state, as claims have it in ``experiment``."""
+    setting: str
+    scans: dict[str, int]
+    """Executions by the plan they had."""
+    executions: int
+    execution_ms: float
+    """Median."""
+    low: float | None
+    high: float | None
+    """Ends of its interval of 95 %; None with too few executions."""
+    planning_ms: float
+    """Median, as are the next three."""
+    hit: float
+    read: float
+    disk_bytes: float | None
+
+
+class QueryPlanSummary(Record, frozen=True, kw_only=True):
+    """What the report says of one host's query plans."""
+
+    record: QueryPlanRecord
+    figures: list[QueryPlanFigures]
+    effects: list[Effect]
+    """Each setting against the first one, by case."""
+
+
+# --- flame graphs ------------------------------------------------------------------------------
+
+
+class FlamePlan(Record, frozen=True, kw_only=True):
+    """flamegraphs/plan.json of a bundle: the recordings in their order, and all that they are judged by."""
+
+    schema: int
+    id: str
+    """Of the bundle."""
+    seed: int
+    spec: FlameGraphs
+    """The chosen graphs, as they stood when the plan was made."""
+    experiments: dict[str, Experiment]
+    """What each graph's generator does."""
+    runs: list[PlannedRun]
+    """``experiment`` is the graph's name."""
+
+
+class Segment(Record, frozen=True, kw_only=True):
+    """One mode of a recording."""
+
+    mode: SpyMode
+    from_ns: int
+    """When py-spy began to take samples."""
+    until_ns: int
+    samples: int
+    """In its stacks; 0 without py-spy."""
+    app_cpu_ms: float
+    """Of the app's cgroup."""
+    ended_cpu_ms: float
+    """Of that, of threads that began or ended meanwhile: py-spy sees none of Argon2's lanes, which are such."""
+    spy_cpu_ms: float
+    requests: int | None = None
+    """Answered meanwhile; None until the recording is sealed."""
+    complaint: str = ""
+    """Why there are no samples, if py-spy failed."""
+
+
+class Recorded(Record, frozen=True, kw_only=True):
+    """recording.json: what py-spy saw of one session's worker."""
+
+    schema: int
+    plan: str
+    run: PlannedRun
+    host: str
+    py_spy: str
+    """Its version."""
+    pids: list[int]
+    """The app's workers; the supervisor is none."""
+    hz: int
+    app_cpus: str
+    spy_cpus: str
+    segments: list[Segment]
+    offered_rps: float = 0.0
+    achieved_rps: float = 0.0
+    errors: int = 0
+    """Of the window, unexpected statuses among them; these three are known when the recording is sealed."""
+
+
+class FlamePending(Record, frozen=True, kw_only=True):
+    """Which recording comes next."""
+
+    bundle: str
+    session: Session | None
+    progress: str
+    sealed: int
+    total: int
+
+
+class Share(Record, frozen=True, kw_only=True):
+    """A named function's part of the samples of one graph, variant and mode, in per cent."""
+
+    graph: str
+    variant: str
+    mode: SpyMode
+    function: str
+    value: float
+    """Median over the recordings."""
+    low: float | None
+    high: float | None
+    """Ends of its interval; None with too few recordings."""
+    recordings: int
+    samples: int
+    """Of all recordings together."""
+
+
+class SpyCost(Record, frozen=True, kw_only=True):
+    """What py-spy does to the app that it looks at, from the same sessions with and without it."""
+
+    graph: str
+    variant: str
+    mode: SpyMode
+    without_ms: float
+    with_ms: float
+    """CPU of the app per request; medians over the recordings."""
+    value: float
+    """Median of their ratio within a recording."""
+    low: float | None
+    high: float | None
+    spy_share: float
+    """CPU of py-spy itself, as a part of one CPU."""
+    ended_share: float
+    """Part of the app's CPU time in threads that py-spy cannot see."""
+    recordings: int
+
+
+class Frame(Record, frozen=True, kw_only=True):
+    """One box of a drawn flame graph; positions and widths are parts of the whole."""
+
+    depth: int
+    """0: all stacks together."""
+    start: float
+    width: float
+    name: str
+    before: float
+    """In the drawing's unit; of a graph that is no difference all there is."""
+    after: float | None = None
+    """Of a difference."""
+
+
+class FlameDrawing(Record, frozen=True, kw_only=True):
+    """A flame graph, or the difference between two, as it is drawn."""
+
+    name: str
+    """Of its files in the bundle's directory flamegraphs/, without what they end with."""
+    graph: str
+    title: str
+    unit: Literal["samples", "ms per request"]
+    frames: list[Frame]
+    """Those wide enough to be seen in the report."""
+
+
+class FlameSummary(Record, frozen=True, kw_only=True):
+    """What the report says of a bundle's flame graphs."""
+
+    plan: FlamePlan
+    sealed: int
+    shares: list[Share]
+    costs: list[SpyCost]
+    drawings: list[FlameDrawing]
 
 
 # --- results: what the report says -------------------------------------------------------------
@@ -1269,6 +1615,9 @@ class Results(Record, frozen=True, kw_only=True):
     dependences: list[Dependence] = []
     within: list[WithinRun] = []
     strata: list[Stratum] = []
+    query_plans: list[QueryPlanSummary] = []
+    """By host; empty where the bundle has none."""
+    flame_graphs: FlameSummary | None = None
     layout: dict[str, CoreLayout]
     """By host."""
     environment: dict[str, dict]

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from ironbench.metrics import Metric
     from ironbench.published import Published
-    from ironbench.records import Background, Claim
+    from ironbench.records import Background, Claim, FlameSummary, QueryPlanSummary
 
 D = TypeVar("D")
 """A run's latency distribution, of whatever form ``merge`` takes."""
@@ -80,6 +80,8 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
     rendered_by: str,
     claims: Sequence[Claim] = (),
     published: Published | None = None,
+    query_plans: Sequence[QueryPlanSummary] = (),
+    flame_graphs: FlameSummary | None = None,
 ) -> Results:
     """Compute all figures of a bundle, and what they say of its claims.
 
@@ -94,14 +96,16 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         asked(claims, plan),
         latency=lambda several: merge([distributions[run.run.key] for run in several]),
     )
-    effects, verdicts = judge_claims(claims, effects, plan, published)
+    effects, verdicts = judge_claims(
+        claims, effects, plan, published, query_plans=query_plans, flame_graphs=flame_graphs
+    )
     return Results(
         schema=SCHEMA,
         rendered_by=rendered_by,
         manifest=manifest,
         baseline=plan.baseline,
         seed=plan.seed,
-        blocks=max(run.block for run in plan.runs),
+        blocks=max((run.block for run in plan.runs), default=0),
         retries=plan.retries,
         warmup_s=plan.warmup_s,
         window_s=plan.window_s,
@@ -118,9 +122,13 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         blocked=blocked_loops(plan, counted),
         searched=searches(counted),
         dependences=dependences(plan, effects),
+        query_plans=list(query_plans),
+        flame_graphs=flame_graphs,
         layout=_layouts(runs),
         environment=environment,
-        reproduce=_commands(manifest, plan, with_claims=bool(claims)),
+        reproduce=_commands(manifest, plan, with_claims=bool(claims))
+        if plan.runs
+        else _other_playbooks(manifest, plan, query_plans, flame_graphs),
     )
 
 
@@ -349,10 +357,10 @@ def _commands(manifest: Manifest, plan: Plan, *, with_claims: bool) -> list[str]
         study = f" --study studies/{plan.study}" if with_claims else ""
         describe = f"--describe results/{plan.id}/{DESCRIPTION}"
         return [f"ironbench import bundle LOGS {describe}{study} --id {plan.id}-again"]
+    commands = _checkout(manifest)
     chosen = "".join(f" --experiment {name}" for name in plan.experiments)
     variants = dict.fromkeys(v for e in plan.experiments.values() for v in e.variants)
     chosen += "".join(f" --variant {name}" for name in variants)
-    commands = [] if manifest.git is None else [f"git checkout {manifest.git.commit}"]
     make = f"ironbench plan --study studies/{plan.study} --protocol {plan.protocol}{chosen}"
     make += f" --seed {plan.seed} --retries {plan.retries} --results results --id {plan.id}-again"
     # The bench playbook goes on with the unfinished bundle that asks just this.
@@ -370,3 +378,33 @@ def _commands(manifest: Manifest, plan: Plan, *, with_claims: bool) -> list[str]
         f"ansible-playbook -i INVENTORY site.yml playbooks/bench.yml -e '{json.dumps(asked)}'",
         f"ironbench report results/{plan.id}-again",
     ]
+
+
+def _other_playbooks(
+    manifest: Manifest,
+    plan: Plan,
+    query_plans: Sequence[QueryPlanSummary],
+    flame_graphs: FlameSummary | None,
+) -> list[str]:
+    """Return the commands that make a bundle without runs again; its protocol is named after its playbook."""
+    playbook = plan.protocol.replace("-", "_")
+    asked: dict[str, object] = {
+        f"{playbook}_study": f"{{{{ playbook_dir }}}}/../studies/{plan.study}",
+        f"{playbook}_seed": plan.seed,
+    }
+    if query_plans:
+        asked[f"{playbook}_executions"] = query_plans[0].record.order.test.executions
+    if flame_graphs:
+        spec = flame_graphs.plan.spec
+        asked |= {
+            f"{playbook}_graphs": list(spec.graphs),
+            f"{playbook}_variants": list(dict.fromkeys(v for g in spec.graphs.values() for v in g.variants)),
+            f"{playbook}_recordings": spec.recordings,
+            f"{playbook}_seconds": spec.seconds,
+        }
+    make = f"ansible-playbook -i INVENTORY site.yml playbooks/{playbook}.yml -e '{json.dumps(asked)}'"
+    return [*_checkout(manifest), make]
+
+
+def _checkout(manifest: Manifest) -> list[str]:
+    return [] if manifest.git is None else [f"git checkout {manifest.git.commit}"]

@@ -15,7 +15,18 @@ from ironbench.judge import WRK2
 from ironbench.load.limits import background_refusals, wrk2_refusals
 from ironbench.load.schedule import extent
 from ironbench.metrics import MIN_ABOVE, percentile_shown
-from ironbench.records import SCHEMA, Experiment, Load, Protocol, RequestTemplate, Search, Study
+from ironbench.records import (
+    SCHEMA,
+    Experiment,
+    FlameGraph,
+    FlameGraphs,
+    Load,
+    Protocol,
+    QueryPlanTest,
+    RequestTemplate,
+    Search,
+    Study,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +40,8 @@ MIN_STEPS = 3
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 """Names become directories and unit names; a dot separates them there."""
+_PARAMETER = re.compile(r"[a-z][a-z0-9_.]*")
+"""Of PostgreSQL."""
 
 
 def load_study(directory: Path) -> Study:
@@ -129,6 +142,7 @@ def _complaints(study: Study) -> Iterable[str]:
     if not study.protocols or not study.experiments:
         yield "a study needs at least one protocol and one experiment"
     yield from _name_complaints(study)
+    yield from _side_complaints(study)
     for name, protocol in study.protocols.items():
         if protocol.blocks < 1 or protocol.warmup_s < 0 or protocol.window_s <= 0:
             yield f"protocol {name} needs blocks >= 1, warmup_s >= 0 and window_s > 0"
@@ -141,10 +155,7 @@ def _complaints(study: Study) -> Iterable[str]:
 
 
 def _name_complaints(study: Study) -> Iterable[str]:
-    names = [study.name, study.baseline, *study.protocols, *study.experiments]
-    names += [v for e in study.experiments.values() for v in e.variants]
-    names += [cell.variant for e in study.experiments.values() for cell in e.cells.values()]
-    for name in names:
+    for name in _names(study):
         if not _NAME.fullmatch(name):
             yield f"the name {name!r} must be of a-z, 0-9, - and _, and not start with - or _"
     if ALL in study.experiments:
@@ -152,6 +163,69 @@ def _name_complaints(study: Study) -> Iterable[str]:
     for name in study.default:
         if name not in study.experiments:
             yield f"default names the experiment {name}, and there are {', '.join(study.experiments)}"
+def _names(study: Study) -> Iterable[str]:
+    yield from (study.name, study.baseline, *study.protocols, *study.experiments, *study.query_plans)
+    yield from (v for e in study.experiments.values() for v in e.variants)
+    yield from (cell.variant for e in study.experiments.values() for cell in e.cells.values())
+    for test in study.query_plans.values():
+        yield from (*test.settings, *test.configurations)
+    if study.flame_graphs is not None:
+        yield from (*study.flame_graphs.graphs, *study.flame_graphs.functions)
+        yield from (v for graph in study.flame_graphs.graphs.values() for v in graph.variants)
+
+
+def _side_complaints(study: Study) -> Iterable[str]:
+    """Complain about what is measured beside the experiments."""
+    for name, test in study.query_plans.items():
+        for complaint in _query_plan_complaints(test):
+            yield f"query plan {name} {complaint}"
+    if (spec := study.flame_graphs) is None:
+        return
+    yield from _flame_complaints(spec)
+    for name, graph in spec.graphs.items():
+        for complaint in _graph_complaints(graph, study):
+            yield f"flame graph {name} {complaint}"
+
+
+def _query_plan_complaints(test: QueryPlanTest) -> Iterable[str]:
+    if not 1 <= test.selected <= test.rows:
+        yield "needs 1 <= selected <= rows"
+    if test.executions < 1 or len(test.settings) < 2 or not test.configurations:
+        yield "needs executions >= 1, two settings to compare and a configuration to run them in"
+    for parameters in (*test.settings.values(), *test.configurations.values()):
+        for name, value in parameters.items():
+            if not _PARAMETER.fullmatch(name) or "'" in value or "\\" in value:
+                yield f"sets {name} to {value!r}, which is no parameter with a plain value"
+
+
+def _flame_complaints(spec: FlameGraphs) -> Iterable[str]:
+    if spec.recordings < 1 or spec.seconds < 1:
+        yield "flame_graphs need recordings >= 1 and seconds >= 1"
+    patterns = [spec.waiting, *(part for f in spec.functions.values() for part in (f.frames, f.without))]
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield f"flame_graphs have {pattern!r}, which is no regular expression: {error}"
+    for name, function in spec.functions.items():
+        if function.times < 1 or not function.frames:
+            yield f"function {name} needs frames and times >= 1"
+    for one in spec.differences:
+        graph = spec.graphs.get(one.graph)
+        if graph is None or not {one.before, one.after} <= set(graph.variants):
+            yield f"a difference of {one.graph} from {one.before} to {one.after} needs that graph and both variants"
+
+
+def _graph_complaints(graph: FlameGraph, study: Study) -> Iterable[str]:
+    if not 1 <= graph.hz <= 1000 or not graph.variants:
+        yield f"has {graph.hz} Hz and {len(graph.variants)} variants; it needs 1 to 1000, and one or more"
+    own, shared = graph.request, study.experiments.get(graph.experiment)
+    if own is not None:
+        yield from _load_complaints(own, graph.load, graph.users)
+    elif shared is not None:
+        yield from _load_complaints(shared.request, graph.load, shared.users)
+    else:
+        yield f"needs a request, or an experiment of {', '.join(study.experiments)}"
 
 
 def _experiment_complaints(experiment: Experiment) -> Iterable[str]:

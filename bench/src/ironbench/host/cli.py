@@ -19,6 +19,7 @@ from ironbench.host.observe import observe
 from ironbench.host.place import DESCRIPTION, Place
 from ironbench.host.prepare import prepare
 from ironbench.host.quiet import quiet, unquiet
+from ironbench.host.record import record
 from ironbench.host.stop import stop
 from ironbench.host.turn import Turn, ready, turn
 from ironbench.records import Host, Session, Share
@@ -38,6 +39,7 @@ SESSION_VERBS: dict[str, tuple[Callable, str]] = {
     "ready": (ready, "wait until that is done, by a unit that turn or else this one starts"),
     "users": (users, "print the seeded users, and when several generators start the window"),
     "load": (load, "start the load generator, detached"),
+    "record": (record, "have py-spy look at the app while the load runs; for a session that is a recording"),
     "wait": (wait, "wait for the generator's end, and read the other hosts' clocks"),
     "collect": (collect, "the same, and print what the session left, packed"),
 }
