@@ -512,7 +512,7 @@ class Clocks(Record, frozen=True, kw_only=True):
     after: list[ClockReading] = []
 
 
-class Share(Record, frozen=True, kw_only=True):
+class LoadShare(Record, frozen=True, kw_only=True):
     """What a generator is told when the app, or another generator, is on another machine."""
 
     schema: int

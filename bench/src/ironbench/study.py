@@ -163,6 +163,8 @@ def _name_complaints(study: Study) -> Iterable[str]:
     for name in study.default:
         if name not in study.experiments:
             yield f"default names the experiment {name}, and there are {', '.join(study.experiments)}"
+
+
 def _names(study: Study) -> Iterable[str]:
     yield from (study.name, study.baseline, *study.protocols, *study.experiments, *study.query_plans)
     yield from (v for e in study.experiments.values() for v in e.variants)

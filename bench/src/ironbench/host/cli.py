@@ -22,7 +22,7 @@ from ironbench.host.quiet import quiet, unquiet
 from ironbench.host.record import record
 from ironbench.host.stop import stop
 from ironbench.host.turn import Turn, ready, turn
-from ironbench.records import Host, Session, Share
+from ironbench.records import Host, LoadShare, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
         if verb in HOST_VERBS:
             answer = HOST_VERBS[verb][0](host)
         elif verb == SHARE:
-            told = decode_record(sys.stdin.buffer.read(), Share, "stdin")
+            told = decode_record(sys.stdin.buffer.read(), LoadShare, "stdin")
             answer = share(Place(host, told.session, args.host), told)
         elif verb == TURN:
             asked = decode_record(sys.stdin.buffer.read(), Turn, "stdin")

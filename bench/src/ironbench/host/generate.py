@@ -17,7 +17,7 @@ from ironbench.records import SCHEMA, LoadSpec, PlacementService
 
 if TYPE_CHECKING:
     from ironbench.host.place import Place
-    from ironbench.records import Share
+    from ironbench.records import LoadShare
 
 OVERDUE_S = 30.0
 """What the generator may take beyond ``longest_s`` before systemd ends it."""
@@ -41,7 +41,7 @@ def users(place: Place) -> dict:
     }
 
 
-def share(place: Place, told: Share) -> dict:
+def share(place: Place, told: LoadShare) -> dict:
     """Read the other hosts' clocks and start the generator with its share of the load."""
     if place.host.name not in told.generators:
         raise IronbenchError(f"{place.host.name} is none of the generators {', '.join(told.generators)}.")
@@ -53,7 +53,7 @@ def share(place: Place, told: Share) -> dict:
     return load(place, told)
 
 
-def load(place: Place, told: Share | None = None) -> dict:
+def load(place: Place, told: LoadShare | None = None) -> dict:
     """Start the generator as a transient unit that systemd still knows after its end."""
     if "load_generators" not in place.host.groups:
         raise IronbenchError(
@@ -93,7 +93,7 @@ def _write_secret(path: Path, content: bytes) -> None:
         out.write(content)
 
 
-def make_spec(place: Place, told: Share | None = None) -> LoadSpec:
+def make_spec(place: Place, told: LoadShare | None = None) -> LoadSpec:
     """Return what the generator is to do in this session."""
     session = place.session
     generators = told.generators if told else [place.host.name]
