@@ -509,7 +509,7 @@ def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
 def lose_pending(bundle: Path, faults: list[Finding]) -> Lost:
     """Note that the pending run's session came to nothing, and why; raises as ``_lose`` does."""
     plan = read_plan(bundle)
-    with _locked(bundle):
+    with locked(bundle):
         due = next_run(plan, read_runs(bundle))
         if due is None:
             raise IronbenchError(f"all runs of {bundle} are sealed, so none can be lost.")

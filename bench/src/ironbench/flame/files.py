@@ -15,7 +15,7 @@ from ironbench.files import encode_record, read_record, sync_directory, sync_tre
 from ironbench.flame.plan import make_recording, next_recording
 from ironbench.flame.stacks import merge, parse
 from ironbench.host.record import RECORD
-from ironbench.ingest import LOAD, REQUESTS, unpack
+from ironbench.ingest import LOAD, unpack
 from ironbench.records import FlamePlan, LoadResult, Recorded, Session
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> Recorded:
             f"{due.key} was not sealed: py-spy looked outside of the load's window, {when}; record it again on a host "
             "that is less busy."
         )
-    done = _answered(loads[0].parent.parent / REQUESTS)
+    done = _answered(loads[0].with_name("requests.csv.gz"))
     segments = [
         msgspec.structs.replace(one, requests=sum(one.from_ns <= at < one.until_ns for at in done))
         for one in recorded.segments
