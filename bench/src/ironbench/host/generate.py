@@ -24,7 +24,7 @@ OVERDUE_S = 30.0
 NOFILE = 65535
 
 
-HEAD_S = 3.0
+HEAD_S = 5.0
 """From the moment when the app's host is ready until the last of several generators has been started, at most; and
 for the answers of the warm-up."""
 

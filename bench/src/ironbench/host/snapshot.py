@@ -40,8 +40,9 @@ def write(place: Place, name: str) -> Snapshot:
 
 def mark_killed(place: Place, before: Snapshot, after: Snapshot) -> Snapshot:
     """Mark, in the session's ``after.json`` too, the services whose main process was killed between the two."""
-    killed = system.killed([unit.unit for unit in after.units], before.ns)
-    units = [msgspec.structs.replace(unit, killed=unit.unit in killed) for unit in after.units]
+    units = [
+        msgspec.structs.replace(unit, killed=system.killed(unit.unit, before.ns)) for unit in after.units
+    ]
     marked = msgspec.structs.replace(after, units=units)
     write_atomic(place.directory / "after.json", encode_record(marked))
     return marked

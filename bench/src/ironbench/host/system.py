@@ -126,31 +126,33 @@ def _wait_for_process(pid: int, seconds: float) -> None:
         os.close(descriptor)
 
 
-def killed(units: Sequence[str], since_ns: int) -> set[str]:
-    """Return those of the units whose main process was ended by SIGKILL since then, as systemd has noted it.
+def killed(unit: str, since_ns: int) -> bool:
+    """Tell whether the unit's main process was ended by SIGKILL since then.
 
-    A kernel that ran out of memory is told apart where systemd can see it: such a unit has the result oom-kill.
+    systemd tells how the last one ended. Of one that has a successor by now only the journal does, and not for every
+    type of unit. A kernel that ran out of memory is told apart where systemd can see it: the result is oom-kill then.
     """
-    text = run(
+    shown = show(unit)
+    how = int(shown["ExecMainCode"]), int(shown["ExecMainStatus"])
+    if shown["ActiveState"] != "active" and how == (os.CLD_KILLED, signal.SIGKILL):
+        return True
+    journal = run(
         [
             "journalctl",
             "--no-pager",
             "--output=json",
             f"--since=@{since_ns // 1_000_000_000}",
             f"MESSAGE_ID={PROCESS_EXIT}",
+            f"UNIT={unit}",
         ]
     )
-    found = set()
-    for line in text.splitlines():
-        entry = json.loads(line)
-        late = int(entry["__REALTIME_TIMESTAMP"]) * 1000 >= since_ns
-        if (
-            late
-            and entry.get("EXIT_CODE") == "killed"
-            and entry.get("EXIT_STATUS") == str(int(signal.SIGKILL))
-        ):
-            found.add(entry.get("UNIT"))
-    return found.intersection(units)
+    return any(_was_killed(json.loads(line), since_ns) for line in journal.splitlines())
+
+
+def _was_killed(entry: dict[str, str], since_ns: int) -> bool:
+    how = entry.get("EXIT_CODE"), entry.get("EXIT_STATUS")
+    late = int(entry["__REALTIME_TIMESTAMP"]) * 1000 >= since_ns
+    return late and how == ("killed", str(int(signal.SIGKILL)))
 
 
 def failed(unit: str, what: str) -> IronbenchError:
