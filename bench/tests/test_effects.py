@@ -288,7 +288,7 @@ def test_background_has_figures_of_its_own():
 
 def test_metrics_know_what_they_are():
     assert {name for name, metric in METRICS.items() if not metric.lower_is_better} == {
-        "achieved_rps", "background_achieved_rps",
+        "achieved_rps", "background_achieved_rps", "highest_rps",
     }  # fmt: skip
     assert all(metric.latency == ("latency" in name) for name, metric in METRICS.items())
     assert {metric.unit for metric in METRICS.values() if metric.latency} == {"ms"}
