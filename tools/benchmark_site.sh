@@ -227,7 +227,8 @@ own root:root 0644 /etc/ironbench/host.json <<END
   "health_path": "/health",
   "state_dir": "/var/lib/ironbench",
   "slice": "bench.slice",
-  "placement_port": 8010
+  "placement_port": 8010,
+  "keep_awake": true
 }
 END
 /opt/ironbench/venv/bin/ironbench host describe >/dev/null

@@ -56,6 +56,8 @@ MADE = {
     "3 cores of 4 threads": plain(3, threads=4),
     "1 core of 8 threads": plain(1, threads=8),
     "6 cores, 3 by L3": plain(6, threads=2, per_l3=3),
+    "9 cores, 3 by L3": plain(9, per_l3=3),
+    "2 sockets of 16 cores": plain(32, threads=2, per_l3=16, per_node=16),
     "4 cores, all with one L2": plain(4, per_l2=4),
     "8 cores, 4 by L2": plain(8, per_l2=4),
     "8 modules on 2 nodes": plain(8, threads=2, per_l3=4, per_node=4, spread_siblings=False),
@@ -183,8 +185,10 @@ def test_two_l3_caches_part_app_and_load_generator():
     assert {cpu % 8 // 4 for cpu in cpus["app"]} != {cpu % 8 // 4 for cpu in cpus["load_generator"]}
 
 
-def test_p_cores_are_measured_and_e_cores_keep_house():
-    cpus = lists(advised("core-i9-12900k").layout)
+@pytest.mark.parametrize("hidden", ["type", "max_khz"])
+def test_p_cores_are_measured_and_e_cores_keep_house(hidden):
+    rows = [{**row, hidden: ""} for row in RECORDED["core-i9-12900k"]]
+    cpus = lists(advise(understand("i9", rows)).layout)
     assert all(cpu < 16 for owner in MEASURED for cpu in cpus[owner])
     assert all(cpu >= 16 for cpu in cpus["housekeeping"])
 
@@ -195,10 +199,11 @@ def test_big_cores_are_measured_and_a_little_one_keeps_house():
     assert set(cpus["housekeeping"]) <= {0, 1, 2, 3}
 
 
-def test_services_have_one_socket_and_the_load_generator_the_other():
-    cpus = lists(advised("xeon-2620v4-dual").layout)
-    assert {cpu % 2 for owner in SERVICES for cpu in cpus[owner]} == {0}
-    assert {cpu % 2 for cpu in cpus["load_generator"]} == {1}
+@pytest.mark.parametrize("name", ["xeon-2620v4-dual", "2 sockets of 16 cores"])
+def test_services_have_one_socket_and_the_load_generator_the_other(name):
+    cpus = lists(advised(name).layout)
+    assert of(topology(name), "node", [cpu for owner in SERVICES for cpu in cpus[owner]]) == {0}
+    assert of(topology(name), "node", cpus["load_generator"]) == {1}
 
 
 @pytest.mark.parametrize("name", ["cloud-8-vcpus", "cloud-8-vcpus-adjacent"])
