@@ -202,6 +202,14 @@ class CoreLayout(Record, frozen=True, kw_only=True):
     """True: services share CPUs with each other or with the load generator; no verdict on latency."""
 
 
+class Container(Record, frozen=True, kw_only=True):
+    """Where a service's processes are when its unit runs the container engine's client, which does no work of theirs."""
+
+    name: str
+    slice: str
+    """Of systemd; it holds the container and nothing else."""
+
+
 class Service(Record, frozen=True, kw_only=True):
     """A measured service of a host."""
 
@@ -209,6 +217,8 @@ class Service(Record, frozen=True, kw_only=True):
     unit: str
     """systemd unit; ``{variant}`` stands for the variant."""
     cpus: str
+    container: Container | None = None
+    """None: the unit's processes are the service."""
 
 
 class HostCommands(Record, frozen=True, kw_only=True):
@@ -310,6 +320,18 @@ class Snapshot(Record, frozen=True, kw_only=True):
     """Observer's unit -> ActiveState."""
 
 
+class Image(Record, frozen=True, kw_only=True):
+    """The image that a service's container runs."""
+
+    reference: str
+    """As the inventory asks for it: name, tag, and digest where one is pinned."""
+    id: str
+    digests: list[str]
+    """By which a registry knows it; none of an image that was built or loaded on the host."""
+    version: str
+    """What the program in the container says of itself."""
+
+
 class HostFacts(Record, frozen=True, kw_only=True):
     """What ``ironbench host describe`` tells for the bundle; None or empty where the host does not tell."""
 
@@ -339,6 +361,10 @@ class HostFacts(Record, frozen=True, kw_only=True):
     """"v2", "hybrid", or "v1" (no unified hierarchy: no run is possible)."""
     cpuset: bool
     """True: AllowedCPUs= takes effect."""
+    backend: dict[str, str] = {}
+    """Service -> native or docker, of those that have a choice."""
+    images: dict[str, Image] = {}
+    """By service, of those that run in a container."""
 
 
 # --- run: what came out ------------------------------------------------------------------------

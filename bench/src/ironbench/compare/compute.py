@@ -77,6 +77,8 @@ class Compared(Record, frozen=True, kw_only=True):
     """Answer of ``ironbench compare``."""
 
     schema: int
+    factor: str = ""
+    """The one thing that the bundles are declared to differ in; empty: none is declared."""
     bundles: list[Bundle]
     differences: list[Difference]
     effects: list[Beside]
@@ -86,18 +88,21 @@ class Compared(Record, frozen=True, kw_only=True):
     between: list[Between]
 
 
-def compare(sides: Sequence[Side], metrics: Sequence[str] = DEFAULT_METRICS) -> Compared:
+def compare(sides: Sequence[Side], metrics: Sequence[str] = DEFAULT_METRICS, factor: str = "") -> Compared:
     """Compare bundles, the first of which the others are held against."""
-    refused = [_sentence(why, other) for other in sides[1:] if (why := refusal(sides[0], other))]
-    refused += _other_questions(sides)
+    whys = {side.letter: refusal(sides[0], side, factor) for side in sides[1:]}
+    comparable = [side for side in sides[1:] if not whys[side.letter]]
+    refused = [_sentence(why, letter) for letter, why in whys.items() if why]
+    refused += _other_questions(sides[0], comparable)
     return Compared(
         schema=SCHEMA,
+        factor=factor,
         bundles=[_bundle(side) for side in sides],
-        differences=differences(sides),
+        differences=differences(sides, factor),
         effects=[_beside(sides, one) for one in _comparisons(sides, metrics)],
         claims=_claims(sides),
         refused=refused,
-        between=_between(sides, metrics),
+        between=_between(sides, comparable, metrics),
     )
 
 
@@ -188,17 +193,15 @@ def _claims(sides: Sequence[Side]) -> list[ClaimBeside]:
 # --- between bundles ---------------------------------------------------------------------------
 
 
-def _sentence(why: str, other: Side) -> str:
-    return f"No verdict on absolute times of {other.letter}: {why}; the ratios above compare what can be compared."
+def _sentence(why: str, letter: str) -> str:
+    return f"No verdict on absolute times of {letter}: {why}; the ratios above compare what can be compared."
 
 
-def _other_questions(sides: Sequence[Side]) -> list[str]:
+def _other_questions(first: Side, comparable: Sequence[Side]) -> list[str]:
     sentences = []
-    for other in sides[1:]:
-        if refusal(sides[0], other):
-            continue
-        for name in _shared_experiments(sides[0], other):
-            differing = other_question(name, sides[0], other)
+    for other in comparable:
+        for name in _shared_experiments(first, other):
+            differing = other_question(name, first, other)
             if differing:
                 why = f"it asks something else of {name} ({', '.join(differing)})"
                 sentences.append(f"No verdict on absolute times of {other.letter} in {name}: {why}.")
@@ -209,11 +212,12 @@ def _shared_experiments(first: Side, other: Side) -> list[str]:
     return [name for name in first.plan.experiments if name in other.plan.experiments]
 
 
-def _between(sides: Sequence[Side], metrics: Sequence[str]) -> list[Between]:
+def _between(sides: Sequence[Side], comparable: Sequence[Side], metrics: Sequence[str]) -> list[Between]:
     """Compare each variant with itself in the other bundles, where absolute times can be compared."""
     found = []
+    letters = [side.letter for side in comparable]
     for name, experiment in sides[0].plan.experiments.items():
-        allowed = [_allowed(name, sides[0], other) for other in sides[1:]]
+        allowed = [other.letter in letters and _allowed(name, sides[0], other) for other in sides[1:]]
         if not any(allowed):
             continue
         for metric in metrics:
@@ -228,11 +232,7 @@ def _between(sides: Sequence[Side], metrics: Sequence[str]) -> list[Between]:
 
 
 def _allowed(name: str, first: Side, other: Side) -> bool:
-    return (
-        name in other.plan.experiments
-        and not refusal(first, other)
-        and not other_question(name, first, other)
-    )
+    return name in other.plan.experiments and not other_question(name, first, other)
 
 
 def _one(sides: Sequence[Side], what: tuple[str, str, str], figures: Sequence[Sequence[float]]) -> Between:

@@ -59,10 +59,16 @@ def _differences(compared: Compared) -> Section:
         title=title,
         table=Table(
             header=["Of", "Fact", *_letters(compared)],
-            rows=[[one.where, one.fact, *one.values] for one in compared.differences],
+            rows=[
+                [one.where, f"{one.fact} (declared)" if one.declared else one.fact, *one.values]
+                for one in compared.differences
+            ],
             words=2 + len(compared.bundles),
             rest="the answer with --json",
         ),
+        notes=[f"Declared: goes with the factor that the comparison is about, {compared.factor}."]
+        if compared.factor
+        else [],
     )
 
 

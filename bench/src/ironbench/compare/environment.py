@@ -18,6 +18,18 @@ UNKNOWN = "not told"
 _SKIPPED = ("schema", "name", "layout")
 """Of a host's facts: no facts, or told better by the runs."""
 
+FACTORS = {
+    "backend": (
+        "backend.",
+        "images.",
+        *(f"packages.{name}" for name in ("postgresql", "pgbouncer", "valkey", "docker", "containerd", "runc")),
+    ),
+}
+"""What a comparison may be about -> the beginnings of the facts that go with it. The first one is the factor itself."""
+
+_ASKED_ELSEWHERE = ("study digest", "protocol", "blocks")
+"""Of a bundle's facts: what they stand for is compared experiment by experiment, or has a name of its own."""
+
 
 class Side(Record, frozen=True, kw_only=True):
     """One of the compared bundles."""
@@ -36,9 +48,11 @@ class Difference(Record, frozen=True, kw_only=True):
     fact: str
     values: list[str]
     """By bundle."""
+    declared: bool = False
+    """It goes with the declared factor."""
 
 
-def differences(sides: Sequence[Side]) -> list[Difference]:
+def differences(sides: Sequence[Side], factor: str = "") -> list[Difference]:
     """Return all facts that differ: of the bundles, of their experiments, and of their hosts."""
     found = list(_differing("bundle", [_bundle_facts(side) for side in sides]))
     for name in _names([side.plan.experiments for side in sides]):
@@ -48,12 +62,15 @@ def differences(sides: Sequence[Side]) -> list[Difference]:
     for hosts in paired_hosts(sides):
         where = "host " + " / ".join(dict.fromkeys(host or UNKNOWN for host in hosts))
         facts = [host_facts(side, host) if host else {} for side, host in zip(sides, hosts, strict=True)]
-        found += _differing(where, facts)
+        found += _differing(where, facts, FACTORS.get(factor, ()))
     return found
 
 
-def refusal(first: Side, other: Side) -> str:
-    """Say why absolute times of two bundles must not be compared; empty when they may be."""
+def refusal(first: Side, other: Side, factor: str = "") -> str:
+    """Say why absolute times of two bundles must not be compared; empty when they may be.
+
+    With a declared factor they must differ in that, and in nothing else.
+    """
     for here, there in paired_hosts([first, other]):
         if here is None or there is None:
             return f"{first.letter} and {other.letter} ran on different hosts that cannot be told to be alike"
@@ -68,6 +85,21 @@ def refusal(first: Side, other: Side) -> str:
         layouts = [_layout(first, here), _layout(other, there)]
         if layouts[0] is None or layouts[0] != layouts[1]:
             return f"the core layouts of {first.letter} and {other.letter} differ"
+    return _besides(first, other, factor) if factor else ""
+
+
+def _besides(first: Side, other: Side, factor: str) -> str:
+    found = [
+        one
+        for one in differences([first, other], factor)
+        if not one.where.startswith("experiment ")
+        and (one.where, one.fact) not in [("bundle", fact) for fact in _ASKED_ELSEWHERE]
+    ]
+    if not any(one.fact.startswith(FACTORS[factor][0]) for one in found if one.declared):
+        return f"{first.letter} and {other.letter} have the same {factor}, the declared factor"
+    others = [one.fact for one in found if not one.declared]
+    if others:
+        return f"besides the declared factor, {factor}, they differ in {', '.join(others)}"
     return ""
 
 
@@ -140,11 +172,13 @@ def _asked(experiment: Experiment) -> dict[str, str]:
     return dict(_flat("", msgspec.to_builtins(msgspec.structs.replace(experiment, title="", variants=[]))))
 
 
-def _differing(where: str, facts: Sequence[dict[str, str]]) -> Iterator[Difference]:
+def _differing(
+    where: str, facts: Sequence[dict[str, str]], declared: tuple[str, ...] = ()
+) -> Iterator[Difference]:
     for fact in _names(facts):
         values = [known.get(fact, UNKNOWN) for known in facts]
         if len(set(values)) > 1:
-            yield Difference(where=where, fact=fact, values=values)
+            yield Difference(where=where, fact=fact, values=values, declared=fact.startswith(declared))
 
 
 def _names(many: Sequence[dict]) -> list[str]:

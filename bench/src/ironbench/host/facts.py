@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ironbench.errors import IronbenchError
-from ironbench.host import proc, system
+from ironbench.host import containers, proc, system
 from ironbench.records import SCHEMA, Host, HostFacts
 
-PACKAGES = ("postgresql*", "pgbouncer", "valkey*", "sysstat")
+PACKAGES = ("postgresql*", "pgbouncer", "valkey*", "sysstat", "docker*", "containerd*", "runc")
 KERNEL_OPTIONS = ("HZ", "NO_HZ_FULL", "TICK_CPU_ACCOUNTING", "VIRT_CPU_ACCOUNTING_GEN", "IRQ_TIME_ACCOUNTING")
 
 
@@ -43,6 +43,8 @@ def describe(host: Host) -> HostFacts:
         nofile=_nofile(host),
         cgroup_version=_cgroup_version(),
         cpuset=_cpuset(),
+        backend={s.name: "docker" if s.container else "native" for s in host.services if s.name != "app"},
+        images={s.name: containers.image(s.name, s.container) for s in host.services if s.container},
     )
 
 
@@ -117,7 +119,7 @@ def _nofile(host: Host) -> dict[str, tuple[int, int]]:
     limits = {}
     for service in host.services:
         for unit in system.active(service.unit.replace("{variant}", "*")):
-            limits[service.name] = proc.nofile(int(system.show(unit)["MainPID"]))
+            limits[service.name] = proc.nofile(containers.main_pid(service, system.show(unit)))
     return limits
 
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ironbench.files import encode_record, write_atomic
-from ironbench.host import proc, system
+from ironbench.host import containers, proc, system
 from ironbench.host.place import OBSERVERS, Place
 from ironbench.records import SCHEMA, Service, Snapshot, UnitState
 
@@ -38,9 +38,9 @@ def write(place: Place, name: str) -> Snapshot:
 def _unit_state(place: Place, service: Service, mount: Path) -> UnitState:
     unit = place.service_unit(service)
     shown = system.show(unit)
-    cgroup = shown["ControlGroup"]
+    cgroup = containers.cgroup(service, shown)
     pids = proc.cgroup_pids(mount / cgroup.lstrip("/")) if cgroup else []
-    main_pid = int(shown["MainPID"])
+    main_pid = containers.main_pid(service, shown)
     soft, hard = proc.nofile(main_pid) if main_pid else (0, 0)
     affinity = [proc.affinity(service.name, pid, service.cpus) for pid in pids]
     return UnitState(

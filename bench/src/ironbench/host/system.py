@@ -107,6 +107,12 @@ def wait_for_end(unit: str, seconds: float) -> dict[str, str]:
     return shown
 
 
+def slice_cgroup(name: str) -> str:
+    """Cgroup of a slice by its name: a-b.slice lies in a.slice (systemd.slice(5))."""
+    parts = name.removesuffix(".slice").split("-")
+    return "".join(f"/{'-'.join(parts[: i + 1])}.slice" for i in range(len(parts)))
+
+
 def _wait_for_process(pid: int, seconds: float) -> None:
     if not pid:
         return
