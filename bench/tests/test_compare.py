@@ -222,6 +222,50 @@ def test_one_refused_bundle_does_not_hide_the_other(first, second):
     assert [median is None for median in final.medians] == [False, True, False]
 
 
+# --- a declared factor ---------------------------------------------------------------------------
+
+IN_CONTAINERS = FACTS | {
+    "backend": {"postgresql": "docker"},
+    "images": {"postgresql": {"reference": "postgres:18", "id": "sha256:1"}},
+    "packages": {"docker.io": "26.1"},
+}
+
+
+def held(factor, *paths):
+    return compare([read_side(letter, path) for letter, path in zip("AB", paths, strict=True)], factor=factor)
+
+
+def test_bundles_that_differ_in_the_declared_factor_alone_are_compared(first, second):
+    answer = held("backend", first, second(facts=IN_CONTAINERS))
+    assert answer.refused == []
+    assert {one.fact for one in answer.differences if one.declared} == {
+        "backend.postgresql",
+        "images.postgresql.reference",
+        "images.postgresql.id",
+        "packages.docker.io",
+    }
+    assert answer.between
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kernel": "6.12"}, "besides the declared factor, backend, they differ in kernel;"),
+        ({"packages": {"sysstat": "13"}}, "they differ in packages.sysstat;"),
+        ({"backend": {}}, "A and B have the same backend, the declared factor;"),
+    ],
+)
+def test_what_else_differs_refuses_absolute_times(first, second, changes, words):
+    answer = held("backend", first, second(facts=IN_CONTAINERS | changes))
+    (sentence,) = answer.refused
+    assert words in sentence
+    assert answer.between == []
+
+
+def test_more_blocks_are_no_other_environment(first, second):
+    assert held("backend", first, second(facts=IN_CONTAINERS, of=made_study(7))).refused == []
+
+
 def test_another_load_is_another_question(first, second):
     base = experiment(variants=["baseline", "final"])
     of = made_study(signin=replace(base, load=replace(base.load, rate=15.0, connections=8)))
@@ -308,6 +352,13 @@ def test_readable(first, second, run, tmp_path):
         assert "lower everywhere" in text
         assert "report.html" not in text
     assert "| host box | kernel | 6.1 | 6.12 |" in (tmp_path / "c.md").read_text()
+
+
+def test_the_declared_factor_is_said(first, second, run):
+    code, out, _ = run("compare", "--factor", "backend", first, second(facts=IN_CONTAINERS))
+    assert code == 0
+    assert "backend.postgresql (declared)" in out
+    assert "the factor that the comparison is about, backend" in " ".join(out.split())
 
 
 def test_json_is_a_typed_record(first, run):

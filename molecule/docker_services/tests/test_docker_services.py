@@ -55,7 +55,8 @@ def query(host, sql: str, port: int = 6432):
 
 def superuser(host, sql: str) -> str:
     return host.check_output(
-        "docker exec bench-postgresql psql --no-psqlrc --tuples-only --no-align --username=postgres --command=%s", sql
+        "docker exec bench-postgresql psql --no-psqlrc --tuples-only --no-align --username=postgres --command=%s",
+        sql,
     )
 
 
@@ -160,7 +161,9 @@ def test_no_secret_is_where_others_can_read_it(host):
 def test_a_crash_is_seen_and_nothing_starts_the_service_again(host):
     host.check_output(f"kill -KILL {main_pid(host, 'bench-valkey')}")
     host.check_output("timeout 20 sh -c 'while systemctl is-active --quiet bench-valkey; do :; done'")
-    shown = host.check_output("systemctl show --property=ActiveState,Result,NRestarts --value bench-valkey.service")
+    shown = host.check_output(
+        "systemctl show --property=ActiveState,Result,NRestarts --value bench-valkey.service"
+    )
     assert sorted(shown.split()) == ["0", "exit-code", "failed"]
     host.check_output("systemctl start bench-valkey.service")
     assert host.check_output("docker exec bench-valkey valkey-cli PING") == "PONG"
@@ -169,7 +172,9 @@ def test_a_crash_is_seen_and_nothing_starts_the_service_again(host):
 def test_a_client_that_is_killed_leaves_no_container_behind(host):
     client = host.check_output("systemctl show --property=MainPID --value bench-valkey.service")
     host.check_output(f"kill -KILL {client}")
-    host.check_output("timeout 20 sh -c 'while docker ps --quiet --filter name=bench-valkey | grep -q .; do :; done'")
+    host.check_output(
+        "timeout 20 sh -c 'while docker ps --quiet --filter name=bench-valkey | grep -q .; do :; done'"
+    )
     host.check_output("systemctl start bench-valkey.service")
 
 

@@ -1,7 +1,9 @@
-"""Prints as JSON how the engine is confined: whether cgroup v2 has cpusets, on which CPUs the threads of each unit
-are, and the most open files that the engine can give (0: as many as asked for). Arguments: CPUS or nothing, UNIT...
+#!/usr/bin/python3
+"""Prints as JSON how the container engine is confined. Arguments: CPUS as a JSON list or nothing, UNIT...
 
-With CPUs it moves the threads there first, where there is no cpuset to do that, and says whether one was elsewhere.
+Whether cgroup v2 has cpusets, on which CPUs the threads of each unit are, and the most open files that the last
+unit can give (0: as many as asked for). With CPUs it moves the threads there first, where there is no cpuset to
+do that, and says whether one was elsewhere.
 """
 
 import json
@@ -28,7 +30,7 @@ def threads(unit: str) -> "list[int]":
     found = []
     for pid in pids:
         try:
-            found += [int(task) for task in os.listdir(f"/proc/{pid}/task")]
+            found += [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
         except FileNotFoundError:  # it ended while we looked
             continue
     return found

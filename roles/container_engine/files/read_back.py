@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """Prints as JSON what the main process of a container really has: CPUs, open files, its cgroup's slice. Argument: its name."""
 
 import json

@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """Waits until a service listens: ADDRESS PORT SECONDS, with the unit's main process in $MAINPID.
 
 Fails when that process has ended, or the time is up.
@@ -7,6 +8,7 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 
 POLL_S = 0.1
 
@@ -18,7 +20,7 @@ def main() -> "str | None":
         try:
             socket.create_connection((address, int(port)), timeout=1).close()
         except OSError as error:
-            if not os.path.exists(f"/proc/{os.environ['MAINPID']}"):
+            if not Path("/proc", os.environ["MAINPID"]).exists():
                 return "the container has ended"
             if time.monotonic() > deadline:
                 return f"nothing listens at {address}, port {port}, after {seconds} s: {error}"

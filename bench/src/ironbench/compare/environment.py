@@ -22,7 +22,10 @@ FACTORS = {
     "backend": (
         "backend.",
         "images.",
-        *(f"packages.{name}" for name in ("postgresql", "pgbouncer", "valkey", "docker", "containerd", "runc")),
+        *(
+            f"packages.{name}"
+            for name in ("postgresql", "pgbouncer", "valkey", "docker", "containerd", "runc")
+        ),
     ),
 }
 """What a comparison may be about -> the beginnings of the facts that go with it. The first one is the factor itself."""

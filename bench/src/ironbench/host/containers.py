@@ -79,5 +79,7 @@ def _inspect(kind: str, name: str, record: type[T]) -> T:
     try:
         (found,) = msgspec.json.decode(text, type=list[record])
     except (msgspec.DecodeError, ValueError) as error:
-        raise IronbenchError(f"`docker {kind} inspect {name}` answers in a form that is not known.") from error
+        raise IronbenchError(
+            f"`docker {kind} inspect {name}` answers in a form that is not known."
+        ) from error
     return found
