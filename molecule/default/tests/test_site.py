@@ -42,6 +42,7 @@ def test_check_mode_on_a_converged_host_finds_nothing_to_change():
         ({"core_layout": LAYOUT | {"packed": True, "app": "0,0"}}, "names a CPU twice"),
         ({"valkey_prot": 1}, "The role valkey has no variable valkey_prot: did you mean valkey_port?"),
         ({"pgbouncer_default_pool_size": 900}, "postgresql_max_connections is 250"),
+        ({"valkey_backend": "podman"}, "valkey_backend is 'podman': say native or docker."),
     ],
 )
 def test_a_faulty_inventory_stops_before_anything_is_changed(variables, words):
