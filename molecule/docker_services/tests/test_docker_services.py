@@ -139,7 +139,7 @@ def test_valkey_answers_and_is_a_cache(host):
 def test_only_loopback_is_listened_on(host, service, port):
     sockets = host.check_output(f"ss -Hltn 'sport = :{port}'").splitlines()
     assert [line.split()[3] for line in sockets] == [f"127.0.0.1:{port}"]
-    address = host.check_output("hostname --ip-address").split()[0]
+    address = host.check_output("ip -4 -oneline address show eth0").split()[3].partition("/")[0]
     assert host.run(f"timeout 5 bash -c '</dev/tcp/{address}/{port}'").rc != 0
 
 
@@ -218,8 +218,7 @@ def test_a_plan_counts_each_services_cpu_time_in_its_container(host, tmp_path):
     for service in SERVICES:
         assert work[service]["cgroup"] == f"/bench.slice/bench-{service}.slice"
         assert work[service]["total_ms"] > 0, service
-    placed = {one["service"]: one for one in run["affinity"]}
-    assert all(placed[service]["ok"] for service in SERVICES), placed
+    assert {one["service"] for one in run["affinity"] if one["ok"]} >= SERVICES.keys(), run["affinity"]
     (environment,) = tmp_path.glob("*/environment/*.json")
     images = json.loads(environment.read_bytes())["images"]
     assert {image["id"][:7] for image in images.values()} == {"sha256:"}
