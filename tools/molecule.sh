@@ -1,23 +1,42 @@
 #!/bin/bash
-# Runs Molecule's scenarios one after the other, each from nothing to nothing; prints a line for each,
-# and the end of the log of one that failed.
+# Runs Molecule's scenarios, each from nothing to nothing; prints a line for each, and the end of the log of one that
+# failed. Two run side by side, since a scenario waits half of its time; those whose load or machine needs the CPUs run
+# alone. The first runs alone too: it makes the images and wheels that the others find.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p .cache/molecule
-if [ $# -gt 0 ]; then scenarios=("$@"); else mapfile -t scenarios < <(find molecule -name molecule.yml -printf '%h\n' | sed 's,.*/,,' | sort); fi
-passed=0 failed=0
-for scenario in "${scenarios[@]}"; do
-  log=.cache/molecule/$scenario.log
-  started=$SECONDS
-  printf 'molecule %-15s ' "$scenario"
+first=default
+alone=" bench docker_services eight_cpus multi_host site "
+lanes=2
+
+run() {
+  local scenario=$1 log=.cache/molecule/$1.log started=$SECONDS
   if ANSIBLE_FORCE_COLOR=0 NO_COLOR=1 molecule test --scenario-name "$scenario" --destroy always </dev/null >"$log" 2>&1; then
-    passed=$((passed + 1))
-    echo "ok, $(grep -oE '[0-9]+ passed[^=]*in' "$log" | tr '\n' ' ' | sed 's/ in *$//'), $((SECONDS - started)) s"
-  else
-    failed=$((failed + 1))
-    echo "FAILED after $((SECONDS - started)) s; the end of $log:"
-    tail -n 200 "$log"
+    echo "molecule $scenario: ok, $(grep -oE '[0-9]+ passed[^=]*in' "$log" | tr '\n' ' ' | sed 's/ in *$//'), $((SECONDS - started)) s"
+    return 0
   fi
+  echo "molecule $scenario: FAILED after $((SECONDS - started)) s; the end of $log:"
+  tail -n 200 "$log"
+  return 1
+}
+
+passed=0 failed=0
+count() { if [ "$1" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi; }
+
+if [ $# -gt 0 ]; then scenarios=("$@"); else mapfile -t scenarios < <(find molecule -name molecule.yml -printf '%h\n' | sed 's,.*/,,' | sort); fi
+serial=() side_by_side=()
+for scenario in "${scenarios[@]}"; do
+  if [ "$scenario" = "$first" ]; then run "$scenario"; count $?
+  elif [[ $alone == *" $scenario "* ]]; then serial+=("$scenario")
+  else side_by_side+=("$scenario"); fi
 done
+running=0
+for scenario in "${side_by_side[@]}"; do
+  if [ "$running" = "$lanes" ]; then wait -n; count $?; running=$((running - 1)); fi
+  run "$scenario" &
+  running=$((running + 1))
+done
+while [ "$running" -gt 0 ]; do wait -n; count $?; running=$((running - 1)); done
+for scenario in "${serial[@]}"; do run "$scenario"; count $?; done
 echo "scenarios: $passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

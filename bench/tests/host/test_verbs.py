@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 from ironbench.collect import cgroup
-from ironbench.host import proc
+from ironbench.host import awake, proc
 from ironbench.host.turn import Turn
-from ironbench.records import SCHEMA, CoreLayout, Expectation, HostCommands, Service
+from ironbench.records import SCHEMA, CoreLayout, Expectation, ExperimentCell, HostCommands, Service
 
 from .conftest import POSTGRESQL, Bench, show, systemctl, unpack, until
 
@@ -52,6 +54,19 @@ def test_prepare_starts_what_is_stopped_and_the_variant_alone(bench):
     assert show(POSTGRESQL, "ActiveState") == "active"
     assert show("bench-test-app@baseline.service", "ActiveState") == "inactive"
     assert show("bench-test-app@final.service", "ActiveState") == "active"
+
+
+def test_prepare_leaves_state_alone_that_nothing_asks_and_starts_the_variant_of_the_cell(bench, tmp_path):
+    bench("prepare")
+    host = replace(bench.host, commands=HostCommands(prepare=["false"]))
+    experiment = replace(
+        bench.session.experiment, users=0, fresh_state=False, cells={"one": ExperimentCell(variant="final")}
+    )
+    session = replace(bench.session, experiment=experiment, run=replace(bench.session.run, variant="one"))
+    assert Bench(tmp_path, host, session)("prepare")["users"] == 0
+    assert show("bench-test-app@final.service", "ActiveState") == "active"
+    with_state = replace(session, experiment=replace(experiment, fresh_state=True))
+    assert "commands.prepare failed" in Bench(tmp_path, host, with_state).fails("prepare")
 
 
 def test_users_are_for_root_only(bench):
@@ -400,3 +415,24 @@ def test_a_layout_is_where_the_observers_run(bench, tmp_path):
         pid = int(show(moved.unit(kind), "MainPID"))
         assert os.sched_getaffinity(pid) == {1}
         assert show(moved.unit(kind), "RuntimeMaxUSec") == "1min 26s"
+
+
+def longest_wake_us() -> int:
+    """What the kernel allows a CPU to take to wake, of all that is asked for at this moment."""
+    return struct.unpack("i", awake.DEVICE.read_bytes()[:4])[0]
+
+
+@pytest.mark.skipif(not awake.DEVICE.exists(), reason="this host has no /dev/cpu_dma_latency")
+def test_cpus_are_kept_awake_for_a_session_and_no_longer(bench, tmp_path):
+    kept = changed(short(bench, tmp_path / "short"), tmp_path / "kept", keep_awake=True)
+    kept("prepare")
+    before = longest_wake_us()
+    kept("observe")
+    until(lambda: longest_wake_us() == 0, "polling CPUs")
+    kept("load")
+    unpack(kept("collect"), tmp_path / "raw")
+    assert longest_wake_us() == before != 0
+    after = json.loads((tmp_path / "raw/after.json").read_text())
+    assert after["observers"][kept.unit("awake")] == "active"
+    assert kept("describe")["kept_awake"] == "yes"
+    assert bench("describe")["kept_awake"] == "no"

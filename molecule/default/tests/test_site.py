@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "shared"))
 from controller import changed, play
 
+REPOSITORY = Path(__file__).parents[3]
 ONE = "--limit=molecule-default-13"
 LAYOUT = {"name": "x", "app": "0", "database": "0", "cache": "0", "load_generator": "1", "housekeeping": "1"}
 
@@ -47,6 +48,32 @@ def test_check_mode_on_a_converged_host_finds_nothing_to_change():
 )
 def test_a_faulty_inventory_stops_before_anything_is_changed(variables, words):
     assert words in sentence(play("site.yml", "default", ONE, "--extra-vars", json.dumps(variables)))
+
+
+def test_a_layout_that_parts_modules_is_warned_of_and_nothing_fails():
+    # No sandbox has eight CPUs: a recorded host stands for what the real one told.
+    recorded = json.loads((REPOSITORY / "bench/tests/layout/fixtures/fx8320.json").read_text())
+    told = {
+        "cpus": "0-7",
+        "distribution": "debian",
+        "version": "13",
+        "pretty": "",
+        "init": "systemd",
+        "taken": [],
+    }
+    halves = {"app": "0,2", "database": "1,3", "cache": "4-5", "load_generator": "6-7", "housekeeping": "4-5"}
+    variables = {
+        "preflight_host": {"stdout": json.dumps(told)},
+        "preflight_topology": {"stdout": json.dumps(recorded)},
+        "core_layout": {"name": "halves", **halves},
+    }
+    done = play("playbooks/preflight.yml", "default", ONE, "--extra-vars", json.dumps(variables))
+    assert done.returncode == 0, done.stdout
+    words = " ".join(done.stdout.split())
+    assert "WARNING: app (CPU 0,2) and database (CPU 1,3) share a module" in words
+    assert "share an L3 cache" not in words, "no layout avoids that on this CPU"
+    quiet = play("playbooks/preflight.yml", "default", ONE)
+    assert (quiet.returncode, "WARNING: " in quiet.stdout) == (0, False), quiet.stdout
 
 
 def test_a_port_that_somebody_else_uses_stops_before_anything_is_changed(host_of_13):

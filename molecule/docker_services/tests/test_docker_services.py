@@ -18,8 +18,8 @@ PORTS = {"postgresql": 5432, "pgbouncer": 6432, "valkey": 6379}
 NEIGHBOUR = "127.0.0.1 16379"
 
 
-def password() -> str:
-    return (STATE / "database-password").read_text().strip()
+def password(of: str = "database") -> str:
+    return (STATE / f"{of}-password").read_text().strip()
 
 
 def pids(host, slice_name: str) -> list[int]:
@@ -57,6 +57,13 @@ def superuser(host, sql: str) -> str:
     return host.check_output(
         "docker exec bench-postgresql psql --no-psqlrc --tuples-only --no-align --username=postgres --command=%s",
         sql,
+    )
+
+
+def valkey(host, command: str) -> str:
+    """Ask as the app's user."""
+    return host.check_output(
+        f"docker exec --env REDISCLI_AUTH=%s bench-valkey valkey-cli --user auth {command}", password("cache")
     )
 
 
@@ -128,11 +135,12 @@ def test_the_native_clusters_settings_are_in_force(host, name, value):
 
 
 def test_valkey_answers_and_is_a_cache(host):
-    cli = "docker exec bench-valkey valkey-cli"
-    assert host.check_output(f"{cli} PING") == "PONG"
-    assert host.check_output(f"{cli} SET molecule 42") == "OK"
-    assert host.check_output(f"{cli} GET molecule") == "42"
-    assert host.check_output(f"{cli} CONFIG GET maxmemory-policy").split()[1] == "volatile-ttl"
+    assert valkey(host, "PING") == "PONG"
+    assert valkey(host, "SET molecule 42") == "OK"
+    assert valkey(host, "GET molecule") == "42"
+    assert {"maxmemory:268435456", "maxmemory_policy:volatile-ttl"} <= set(
+        valkey(host, "INFO memory").split()
+    )
 
 
 @pytest.mark.parametrize(("service", "port"), PORTS.items())
@@ -144,7 +152,11 @@ def test_only_loopback_is_listened_on(host, service, port):
 
 
 def test_no_secret_is_where_others_can_read_it(host):
-    secrets = [password(), host.check_output("cat /etc/bench-postgresql/superuser-password")]
+    secrets = [
+        password(),
+        password("cache"),
+        host.check_output("cat /etc/bench-postgresql/superuser-password"),
+    ]
     seen = host.check_output(
         "docker inspect bench-postgresql bench-pgbouncer bench-valkey; cat /etc/systemd/system/bench-*.service; "
         "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
@@ -154,6 +166,7 @@ def test_no_secret_is_where_others_can_read_it(host):
         "bench-postgresql/superuser-password",
         "bench-pgbouncer/ironbench-userlist.txt",
         "bench-valkey/ironbench.conf",
+        "bench-valkey/ironbench.acl",
     ):
         assert host.file(f"/etc/{file}").mode == 0o600, file
 
@@ -166,7 +179,7 @@ def test_a_crash_is_seen_and_nothing_starts_the_service_again(host):
     )
     assert sorted(shown.split()) == ["0", "exit-code", "failed"]
     host.check_output("systemctl start bench-valkey.service")
-    assert host.check_output("docker exec bench-valkey valkey-cli PING") == "PONG"
+    assert valkey(host, "PING") == "PONG"
 
 
 def test_a_client_that_is_killed_leaves_no_container_behind(host):

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Prints as JSON how the container engine is confined. Arguments: CPUS as a JSON list or nothing, UNIT...
+"""Prints as JSON how the container engine is confined. Arguments: CPUS as a JSON list, all or nothing, UNIT...
 
 Whether cgroup v2 has cpusets, on which CPUs the threads of each unit are, and the most open files that the last
 unit can give (0: as many as asked for). With CPUs it moves the threads there first, where there is no cpuset to
@@ -45,6 +45,8 @@ def affinity(thread: int) -> "set[int]":
 
 def ceiling(unit: str) -> int:
     pid = show(unit, "MainPID")
+    if pid == "0":
+        return 0
     capabilities = re.search(r"^CapEff:\s+(\S+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     hard = re.search(r"^Max open files +\S+ +(\d+)", Path(f"/proc/{pid}/limits").read_text(), re.MULTILINE)
     if (capabilities and int(capabilities[1], 16) >> SYS_RESOURCE & 1) or not hard:
@@ -58,7 +60,7 @@ def main() -> None:
     cpuset = controllers.exists() and "cpuset" in controllers.read_text().split()
     moved = False
     if wanted and not cpuset:
-        cpus = set(json.loads(wanted))
+        cpus = affinity(1) if wanted == "all" else set(json.loads(wanted))
         for thread in [thread for unit in units for thread in threads(unit)]:
             if affinity(thread) not in (cpus, set()):
                 os.sched_setaffinity(thread, cpus)

@@ -59,7 +59,7 @@ def show(args: argparse.Namespace) -> int:
     sides = [
         read_side(letter, path) for letter, path in zip(string.ascii_uppercase, args.bundles, strict=False)
     ]
-    compared = compare(sides, args.metric or DEFAULT_METRICS, args.factor)
+    compared = compare(sides, args.metric or DEFAULT_METRICS, factor=args.factor)
     document = make_document(compared)
     if args.markdown:
         try:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ironbench.compare.environment import Difference, Side, differences, other_question, refusal
 from ironbench.compare.shift import Shift, shift
-from ironbench.effects import first_variant
 from ironbench.metrics import METRICS
 from ironbench.records import SCHEMA, Call, Comparison, Effect, Record, VerdictWord
 from ironbench.stats import MIN_MARGIN, Estimate, call
+from ironbench.study import first_variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -88,8 +88,8 @@ class Compared(Record, frozen=True, kw_only=True):
     between: list[Between]
 
 
-def compare(sides: Sequence[Side], metrics: Sequence[str] = DEFAULT_METRICS, factor: str = "") -> Compared:
-    """Compare bundles, the first of which the others are held against."""
+def compare(sides: Sequence[Side], metrics: Sequence[str] = DEFAULT_METRICS, *, factor: str = "") -> Compared:
+    """Compare bundles, the first of which the others are held against; ``factor`` is as in ``refusal``."""
     whys = {side.letter: refusal(sides[0], side, factor) for side in sides[1:]}
     comparable = [side for side in sides[1:] if not whys[side.letter]]
     refused = [_sentence(why, letter) for letter, why in whys.items() if why]

@@ -18,7 +18,9 @@ UNKNOWN = "not told"
 _SKIPPED = ("schema", "name", "layout")
 """Of a host's facts: no facts, or told better by the runs."""
 
+LAYOUT = "layout"
 FACTORS = {
+    LAYOUT: ("layout.", "quiet."),
     "backend": (
         "backend.",
         "images.",
@@ -72,7 +74,7 @@ def differences(sides: Sequence[Side], factor: str = "") -> list[Difference]:
 def refusal(first: Side, other: Side, factor: str = "") -> str:
     """Say why absolute times of two bundles must not be compared; empty when they may be.
 
-    With a declared factor they must differ in that, and in nothing else.
+    ``factor``, one of FACTORS, is what they are declared to differ in; they must, and in nothing else.
     """
     for here, there in paired_hosts([first, other]):
         if here is None or there is None:
@@ -86,6 +88,8 @@ def refusal(first: Side, other: Side, factor: str = "") -> str:
         if models[0] != models[1]:
             return f"{first.letter} ran on {models[0]} and {other.letter} on {models[1]}"
         layouts = [_layout(first, here), _layout(other, there)]
+        if factor == LAYOUT and None not in layouts:
+            continue
         if layouts[0] is None or layouts[0] != layouts[1]:
             return f"the core layouts of {first.letter} and {other.letter} differ"
     return _besides(first, other, factor) if factor else ""

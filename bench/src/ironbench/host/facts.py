@@ -8,9 +8,10 @@ import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from ironbench.errors import IronbenchError
-from ironbench.host import containers, proc, system
+from ironbench.host import awake, containers, proc, quiet, system, topology
 from ironbench.records import SCHEMA, Host, HostFacts
 
 PACKAGES = ("postgresql*", "pgbouncer", "valkey*", "sysstat", "docker*", "containerd*", "runc")
@@ -24,9 +25,9 @@ def describe(host: Host) -> HostFacts:
     return HostFacts(
         schema=SCHEMA,
         name=host.name,
-        cpu_model=_cpu_model(),
+        cpu_model=topology.cpu_model(),
         cpu_count=os.cpu_count() or 0,
-        topology=_topology(),
+        topology=topology.rows(),
         kernel=" ".join(platform.uname()[i] for i in (0, 2, 3, 4)),
         kernel_config=_kernel_config(),
         os=release.get("PRETTY_NAME", release["ID"]),
@@ -43,14 +44,11 @@ def describe(host: Host) -> HostFacts:
         nofile=_nofile(host),
         cgroup_version=_cgroup_version(),
         cpuset=_cpuset(),
+        kept_awake=_kept_awake(host),
+        quiet=quiet.told(),
         backend={s.name: "docker" if s.container else "native" for s in host.services if s.name != "app"},
         images={s.name: containers.image(s.name, s.container) for s in host.services if s.container},
     )
-
-
-def _cpu_model() -> str:
-    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return model[1] if model else platform.machine()
 
 
 def _by_cpu(name: str) -> dict[str, str]:
@@ -61,19 +59,6 @@ def _by_cpu(name: str) -> dict[str, str]:
         if text is not None:
             found[directory.name.removeprefix("cpu")] = text
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
-
-
-def _topology() -> list[dict[str, str]]:
-    files = {
-        "core_id": "core_id",
-        "package_id": "physical_package_id",
-        "thread_siblings": "thread_siblings_list",
-    }
-    columns = {name: _by_cpu(f"topology/{file}") for name, file in files.items()}
-    return [
-        {"cpu": cpu, **{name: column.get(cpu, "") for name, column in columns.items()}}
-        for cpu in columns["core_id"]
-    ]
 
 
 def _kernel_config() -> dict[str, str]:
@@ -128,6 +113,12 @@ def _cgroup_version() -> str:
         return "v2" if proc.unified_mount() == Path("/sys/fs/cgroup") else "hybrid"
     except IronbenchError:
         return "v1"
+
+
+def _kept_awake(host: Host) -> Literal["no", "yes", "not controllable here"]:
+    if not host.keep_awake:
+        return "no"
+    return "yes" if awake.DEVICE.exists() else "not controllable here"
 
 
 def _cpuset() -> bool:

@@ -12,7 +12,7 @@ import msgspec
 from ironbench.collect.cgroup import LOAD_GENERATOR, ROOT, SLICE, Header
 from ironbench.errors import IronbenchError
 from ironbench.host import containers, placement, proc, sar, snapshot, system
-from ironbench.host.place import PLACEMENT
+from ironbench.host.place import AWAKE, PLACEMENT
 from ironbench.load.placement import ask
 from ironbench.records import SCHEMA
 
@@ -55,7 +55,13 @@ def observe(place: Place) -> dict:
         [*module, str(place.sar_data), str(life)],
         _properties(place, life) | {"StandardOutput": "null"},
     )
-    units = [sar_unit, sampler]
+    units = [place.session_unit(kind) for kind in place.observers]
+    if AWAKE in place.observers:
+        system.start_transient(
+            place.session_unit(AWAKE),
+            [sys.executable, "-m", "ironbench.host.awake", str(life)],
+            _properties(place, life),
+        )
     if placement.wanted(place):
         units.append(_start_placement(place, mount, life))
     _wait(sampler, lambda: place.cgroup_record.read_bytes().count(b"\n") > 1)

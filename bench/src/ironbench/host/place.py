@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ironbench.errors import IronbenchError
+from ironbench.host.awake import DEVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +19,8 @@ DESCRIPTION = Path("/etc/ironbench/host.json")
 
 OBSERVERS = ("sar", "sampler")
 PLACEMENT = "placement"
-UNIT_KINDS = (*OBSERVERS, PLACEMENT, "load")
+AWAKE = "awake"
+UNIT_KINDS = (*OBSERVERS, AWAKE, PLACEMENT, "load")
 PREPARE = "prepare"
 """The unit that makes the host ready for a session while the one before is still being packed and sealed."""
 
@@ -33,7 +35,7 @@ class Place:
     """Where ``host`` was read."""
 
     def __post_init__(self) -> None:
-        for what, name in (("key", self.key), ("variant", self.session.run.variant)):
+        for what, name in (("key", self.key), ("variant", self.session.variant)):
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
                 raise IronbenchError(
                     f"the run's {what} {name!r} cannot be part of a unit's name; "
@@ -59,6 +61,12 @@ class Place:
         return self.directory.with_name(f"{self.key}.collected.json")
 
     @property
+    def observers(self) -> list[str]:
+        """Kinds of the units that must live through the window."""
+        awake = self.host.keep_awake and DEVICE.exists()
+        return [*OBSERVERS, *([AWAKE] if awake else [])]
+
+    @property
     def order(self) -> Path:
         """What the unit that prepares reads: the session. For root only, since it may hold a token."""
         return self.directory.with_name(f"{self.key}.prepare.json")
@@ -82,8 +90,18 @@ class Place:
         return self.directory / "placement.json"
 
     @property
+    def clocks(self) -> Path:
+        """The other hosts' clocks, as this one read them."""
+        return self.directory / "clocks.json"
+
+    @property
     def sar_data(self) -> Path:
         return self.directory / "sar.bin"
+
+    @property
+    def slow_callbacks(self) -> Path:
+        """What asyncio's debug mode wrote, as the journal's JSON lines."""
+        return self.directory / "slow_callbacks.jsonl"
 
     @property
     def cgroup_record(self) -> Path:
@@ -95,7 +113,7 @@ class Place:
 
     def service_unit(self, service: Service) -> str:
         """Name of a service's unit for the session's variant."""
-        return service.unit.replace("{variant}", self.session.run.variant)
+        return service.unit.replace("{variant}", self.session.variant)
 
     def make_directory(self) -> None:
         """Create the session's directory, for root only."""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ironbench.files import encode_record, write_atomic
 from ironbench.host import containers, proc, system
-from ironbench.host.place import OBSERVERS, Place
 from ironbench.records import SCHEMA, Service, Snapshot, UnitState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ironbench.host.place import Place
+
 
 def take(place: Place) -> Snapshot:
     """Look at every service of the host and at the session's observers."""
     mount = proc.unified_mount()
-    observers = [place.session_unit(kind) for kind in OBSERVERS]
+    observers = [place.session_unit(kind) for kind in place.observers]
     return Snapshot(
         schema=SCHEMA,
         ns=time.time_ns(),
@@ -33,6 +36,16 @@ def write(place: Place, name: str) -> Snapshot:
     snapshot = take(place)
     write_atomic(place.directory / name, encode_record(snapshot))
     return snapshot
+
+
+def mark_killed(place: Place, before: Snapshot, after: Snapshot) -> Snapshot:
+    """Mark, in the session's ``after.json`` too, the services whose main process was killed between the two."""
+    units = [
+        msgspec.structs.replace(unit, killed=system.killed(unit.unit, before.ns)) for unit in after.units
+    ]
+    marked = msgspec.structs.replace(after, units=units)
+    write_atomic(place.directory / "after.json", encode_record(marked))
+    return marked
 
 
 def _unit_state(place: Place, service: Service, mount: Path) -> UnitState:
