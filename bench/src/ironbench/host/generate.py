@@ -46,6 +46,7 @@ def load(place: Place) -> dict:
         {
             "Slice": place.host.slice,
             "CPUAffinity": place.host.layout.load_generator,
+            "AllowedCPUs": place.host.layout.load_generator,
             "LimitNOFILE": str(NOFILE),
             "RemainAfterExit": "yes",
             "RuntimeMaxSec": str(session.longest_s + OVERDUE_S),
