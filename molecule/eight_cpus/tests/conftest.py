@@ -208,14 +208,14 @@ def rows(name: str, story: Story) -> list[list[str]]:
     return made
 
 
-HEAD = ["host", "unit", "processes", "threads", "CPUs", "effective", "nofile", "effective", "allowed", "effective"]
+HEAD = ["host", "unit", "processes", "threads", *("CPUs", "is"), *("nofile", "is"), *("allowed CPUs", "is")]
 
 
 def pytest_terminal_summary(terminalreporter, config):
     stories = config.stash.get(STORIES, {})
     table = [HEAD] + [row for name, story in stories.items() for row in rows(name, story)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    terminalreporter.section("expected and effective, under load")
+    terminalreporter.section("what each process should have and what it is, under load")
     for row in table:
         terminalreporter.line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
     for name, story in stories.items():

@@ -28,8 +28,8 @@ def main():
         unit = listing.parent
         effective = unit / "cpuset.cpus.effective"
         allowed = effective.read_text().strip() if effective.exists() else "none"
-        for one in filter(None, map(process, map(int, listing.read_text().split()))):
-            found.append(one | {"unit": unit.name, "allowed": allowed})
+        there = filter(None, map(process, map(int, listing.read_text().split())))
+        found += [one | {"unit": unit.name, "allowed": allowed} for one in there]
     print(json.dumps(found))
 
 
