@@ -49,7 +49,7 @@ sandbox: venv root ## Make the throwaway host
 	@$(AS_ROOT) ansible-playbook -i inventory/sandbox playbooks/sandbox.yml
 
 .PHONY: bench
-bench: sandbox ## Everything: throwaway host, site.yml, a quick plan, its report (PROTOCOL=rigorous EXPERIMENTS="me signin" VARIANTS= SEED= STUDY=); again: goes on where it stopped
+bench: sandbox ## Everything: throwaway host, site.yml, a quick plan, its report (PROTOCOL=rigorous EXPERIMENTS="me signin" or all, VARIANTS= SEED= STUDY=); again: goes on where it stopped
 	@$(AS_ROOT) ansible-playbook -i inventory/sandbox site.yml playbooks/bench.yml -e '$(BENCH_VARIABLES)'
 	@$(if $(AS_ROOT),sudo chown -R "$$(id -u):$$(id -g)" results)
 	@ironbench report "$$(ls -td results/*/ | head -n 1)"

@@ -477,6 +477,8 @@ def _judged(plan: Plan, sealed: list[Run], evidence: Evidence, *, started_ns: in
         cpu=[cpu for host in evidence.hosts for cpu in host.cpu],
         cores=[core for host in evidence.hosts for core in host.cores],
         system=[host.system for host in evidence.hosts if host.system is not None],
+        loop_blocks=evidence.loop_blocks,
+        search=evidence.search,
         cpu_check=[check for host in evidence.hosts for check in host.cpu_check],
         affinity=[
             affinity for host in evidence.hosts for unit in host.before.units for affinity in unit.affinity

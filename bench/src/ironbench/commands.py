@@ -51,7 +51,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--study", type=Path, required=True, metavar="DIR")
     parser.add_argument("--protocol", required=True, metavar="NAME")
     parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="where bundles lie")
-    parser.add_argument("--experiment", action="append", default=[], metavar="NAME", help="default: all")
+    parser.add_argument(
+        "--experiment",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="or `all` (default: those that the study names as its default, else all)",
+    )
     parser.add_argument("--variant", action="append", default=[], metavar="NAME", help="default: all")
     parser.add_argument("--seed", type=int, help="of the order (default: drawn, and kept in the plan)")
     parser.add_argument("--id", help="name of the bundle (default: UTC time and protocol)")

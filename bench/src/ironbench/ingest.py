@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ironbench.collect import cgroup, cpu_check, sar, wrk2
+from ironbench.collect import cgroup, cpu_check, sar, slow_callbacks, wrk2
 from ironbench.errors import IronbenchError
 from ironbench.files import decode_record, read_record
 from ironbench.judge import Evidence, HostEvidence
 from ironbench.load.histogram import Histograms, check, merge, quantiles, total
-from ironbench.records import Collected, Host, LoadResult, Session, Snapshot
+from ironbench.records import Collected, Host, LoadResult, SearchResult, Session, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from ironbench.collect.sar import CpuSample
-    from ironbench.records import CoreUse, CpuCheck, Latency, ServiceCpu, SystemUse
+    from ironbench.records import CoreUse, CpuCheck, Latency, LoopBlocks, ServiceCpu, SystemUse
 
 LATENCY_LOG = "load/latency.hgrm"
 LOAD = "load/load.json"
@@ -35,7 +35,9 @@ REQUESTS = "load/requests.csv.gz"
 BACKGROUND_LOAD = "load/background/load.json"
 BACKGROUND_REQUESTS = "load/background/requests.csv.gz"
 WRK2_LOG = "load/wrk2.log"
+SEARCH = "load/search.json"
 SAR = "sar.json"
+SLOW_CALLBACKS = "slow_callbacks.jsonl"
 
 
 def read_collected(text: bytes) -> list[Collected]:
@@ -94,6 +96,9 @@ def read_evidence(raw: Path) -> Evidence:
             "generator did not finish and its journal.txt says why."
         )
     load, background = read_record(generators[0] / LOAD, LoadResult), None
+    search = None
+    if session.experiment.search is not None and load.gate.ok:
+        search = read_record(generators[0] / SEARCH, SearchResult)
     if session.experiment.background is not None:
         background = read_record(generators[0] / BACKGROUND_LOAD, LoadResult)
     return Evidence(
@@ -101,6 +106,8 @@ def read_evidence(raw: Path) -> Evidence:
         generator=generators[0].name,
         load=load,
         background=background,
+        search=search,
+        loop_blocks=_loop_blocks(session, directories, load) if load.gate.ok else None,
         hosts=[_host_evidence(path, load, background) for path in directories],
         third_means_ms=_third_means(generators[0] / REQUESTS),
         background_third_means_ms=_third_means(generators[0] / BACKGROUND_REQUESTS),
@@ -200,6 +207,15 @@ def _host_evidence(directory: Path, load: LoadResult, background: LoadResult | N
         mhz=mhz,
         unusable=unusable,
     )
+
+
+def _loop_blocks(session: Session, directories: Sequence[Path], load: LoadResult) -> LoopBlocks | None:
+    """Read what blocked the event loop on the app's host; None where the session does not ask for it."""
+    logs = [path / SLOW_CALLBACKS for path in directories if (path / SLOW_CALLBACKS).is_file()]
+    if not session.experiment.slow_callbacks or not logs:
+        return None
+    found = slow_callbacks.loop_blocks(_read_bytes(logs[0]), load, load.completed)
+    return msgspec.structs.replace(found, host=logs[0].parent.name)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -16,8 +16,10 @@ from ironbench.records import (
     Host,
     Load,
     LoadResult,
+    LoopBlocks,
     Record,
     RequestTemplate,
+    SearchResult,
     ServiceCpu,
     Session,
     Snapshot,
@@ -53,6 +55,8 @@ class Evidence(Record, frozen=True, kw_only=True):
     load: LoadResult
     background: LoadResult | None = None
     """Of the experiment's background, if it has one."""
+    search: SearchResult | None = None
+    loop_blocks: LoopBlocks | None = None
     hosts: list[HostEvidence]
     third_means_ms: tuple[float, float, float] | None
     """Mean latency of the requests due in each third of the window; None where one has none."""

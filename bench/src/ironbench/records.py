@@ -24,6 +24,11 @@ worker has its share."""
 Backend = Literal["ironbench", "wrk2"]
 """What makes the load: the built-in generator, or wrk2."""
 
+Factor = Literal[
+    "variant", "request", "rate", "connections", "threads", "arrivals", "placement", "backend", "repetition"
+]
+"""What the sides of an experiment may differ by; ``repetition`` is nothing but having been measured again."""
+
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all records: immutable; an unknown field is refused.
@@ -86,6 +91,45 @@ class Background(Record, frozen=True, kw_only=True):
     load: Load
 
 
+class LoadChange(Record, frozen=True, kw_only=True):
+    """What a cell has otherwise than its experiment's load; None: as there."""
+
+    rate: float | None = None
+    connections: int | None = None
+    threads: int | None = None
+    arrivals: Arrivals | None = None
+    placement: Placement | None = None
+    backend: Backend | None = None
+
+
+class ExperimentCell(Record, frozen=True, kw_only=True):
+    """One side of an experiment whose factor is not, or not only, the variant."""
+
+    variant: str
+    """The levers that the app runs with."""
+    request: RequestTemplate | None = None
+    """None: the experiment's."""
+    load: LoadChange = LoadChange()
+
+
+class Search(Record, frozen=True, kw_only=True):
+    """A search for the highest rate that keeps P99 under a bound, made before the window of each session.
+
+    ``from_rate`` and ``to_rate`` are tried first, then the geometric middle of the highest rate that was kept
+    and the lowest that was not. The window is then measured at the highest rate that was kept, or where none
+    was at ``from_rate``.
+    """
+
+    p99_ms: float
+    from_rate: float
+    to_rate: float
+    steps: int
+    """Rates to try at most."""
+    step_s: float
+    """Length of each, after ``warmup_s`` of warm-up."""
+    warmup_s: float = 0.5
+
+
 class Experiment(Record, frozen=True, kw_only=True):
     title: str
     request: RequestTemplate
@@ -93,11 +137,21 @@ class Experiment(Record, frozen=True, kw_only=True):
     background: Background | None = None
     """What else the app has to do meanwhile; ``request`` and ``load`` are the foreground then, whose latency
     is the experiment's."""
-    variants: list[str]
-    factor: Literal["variant"] = "variant"
-    """The one thing that differs between the compared runs."""
+    variants: list[str] = []
+    """Names of the sides: variants of the app, or of ``cells``. A study gives one of the two; of cells it is
+    filled in when the study is read, and has those that a plan chose."""
+    cells: dict[str, ExperimentCell] = {}
+    """What the sides are, where they are not variants of the app that get the same load."""
+    factor: Factor | list[Factor] = "variant"
+    """What differs between the sides: one thing, or several that are crossed. Sides are compared that differ
+    in one of them."""
     users: int = 0
     """Users to seed before each session; the request's ``{user.FIELD}`` walks over them."""
+    fresh_state: bool = True
+    """False: database and cache are left as they are before a session, for requests that never ask them."""
+    slow_callbacks: bool = False
+    """True: the variants report what blocks their event loop (asyncio's debug mode) and that log is kept."""
+    search: Search | None = None
     requests_file: str | None = None
     """Path on the load generator's host of the requests to send instead of ``request`` (JSON lines, see
     ``ironbench.load.stream``); ``request`` is then the gate's alone."""
@@ -122,6 +176,8 @@ class Study(Record, frozen=True, kw_only=True):
     source: str
     baseline: str = "baseline"
     """The variant that effects are measured against; an experiment without it starts at its first."""
+    default: list[str] = []
+    """Experiments of a plan that names none; empty: all."""
     protocols: dict[str, Protocol]
     experiments: dict[str, Experiment]
 
@@ -264,9 +320,16 @@ class Session(Record, frozen=True, kw_only=True):
     and in no bundle."""
 
     @property
+    def variant(self) -> str:
+        """The variant that the app runs as."""
+        cell = self.experiment.cells.get(self.run.variant)
+        return self.run.variant if cell is None else cell.variant
+
+    @property
     def longest_s(self) -> float:
-        """The same with the longest drains, after the warm-up and after the window."""
-        return self.expected_s + 2 * self.drain_s
+        """The same with the longest drains, after the warm-up, after the window, and after each step of a search."""
+        search = self.experiment.search
+        return self.expected_s + 2 * self.drain_s * (1 + (search.steps if search else 0))
 
 
 class Affinity(Record, frozen=True, kw_only=True):
@@ -418,6 +481,7 @@ class LoadSpec(Record, frozen=True, kw_only=True):
     """A second load from processes of its own; both have the same warm-up, quiet time and window."""
     placement_service: PlacementService | None = None
     """None: the app is on this machine, whose kernel knows."""
+    search: Search | None = None
     processes: int | None = None
     """Processes that share the threads of ``load`` among them. None: one a thread, but no more than the
     generator has CPUs (half of them with a background): beyond, they would only wait for each other. The
@@ -558,8 +622,53 @@ class SystemUse(Record, frozen=True, kw_only=True):
     """Tasks that ran or waited for a CPU at the end of each sample."""
     cswch_per_s: SarColumn | None
     """Context switches."""
+    proc_per_s: SarColumn | None = None
+    """Tasks that were created, threads included."""
     host: str = ""
     """Filled in when the run is sealed."""
+
+
+class LoopBlocks(Record, frozen=True, kw_only=True):
+    """What blocked the event loops of the app's workers in the window, by asyncio's debug log: wall-clock time."""
+
+    callbacks: int
+    """Callbacks that took longer than the app's threshold."""
+    total_ms: float
+    per_request_ms: float
+    """total_ms over the requests that were answered; 0 when none was."""
+    durations_ms: list[float]
+    """Of each, ascending, to the millisecond."""
+    host: str = ""
+    """Filled in when the run is sealed."""
+
+
+class SearchStep(Record, frozen=True, kw_only=True):
+    """One rate of a search."""
+
+    rate: float
+    achieved_rps: float
+    requests: int
+    """That have a latency."""
+    p99_ms: float
+    own_send_lag_p99_ms: float
+    """The generator's own lateness: of the size of ``p99_ms`` it is what was measured."""
+    kept: bool
+    why_not: str = ""
+    """Empty when kept."""
+
+
+class SearchResult(Record, frozen=True, kw_only=True):
+    """What a search found: the highest rate is at least ``highest_rps`` and below ``lowest_rps``."""
+
+    schema: int
+    p99_ms: float
+    """The bound."""
+    steps: list[SearchStep]
+    """In the order in which they were tried."""
+    highest_rps: float | None
+    """Highest rate that was kept; None: not even the first."""
+    lowest_rps: float | None
+    """Lowest rate that was not; None: all were."""
 
 
 class CpuCheck(Record, frozen=True, kw_only=True):
@@ -606,6 +715,10 @@ class Run(Record, frozen=True, kw_only=True):
     cores: list[CoreUse]
     system: list[SystemUse] = []
     """By host; empty where sar was not asked for it."""
+    loop_blocks: LoopBlocks | None = None
+    """None where the experiment does not ask for it."""
+    search: SearchResult | None = None
+    """None where the experiment has none."""
     cpu_check: list[CpuCheck]
     affinity: list[Affinity]
     layout: dict[str, CoreLayout]
@@ -915,6 +1028,49 @@ class RunFigures(Record, frozen=True, kw_only=True):
         return side_name(self.variant, again=self.again)
 
 
+class BlockedLoop(Record, frozen=True, kw_only=True):
+    """What blocked the event loop in the counted runs of one side, all callbacks together."""
+
+    experiment: str
+    side: str
+    runs: int
+    requests: int
+    callbacks: int
+    per_request_ms: float | None
+    """Median over the runs."""
+    quantiles_ms: dict[str, float]
+    """Of the single callbacks, by p50, p90, p99 and max; those that have enough of them."""
+    from_100_ms: int
+    """Callbacks of 100 ms and more, the article's threshold."""
+
+
+class Searched(Record, frozen=True, kw_only=True):
+    """The search of one counted run."""
+
+    experiment: str
+    side: str
+    block: int
+    result: SearchResult
+    window: Latency
+    """At the rate that was found."""
+    packed: bool
+
+
+class Dependence(Record, frozen=True, kw_only=True):
+    """Whether the effect of one factor depends on the level of another, in one metric."""
+
+    experiment: str
+    metric: str
+    factor: str
+    """Whose levels are beside each other, as ``arrivals``."""
+    change: str
+    """What is compared at each of them, as ``final against baseline``."""
+    effects: dict[str, Effect]
+    """By level."""
+    depends: bool | None
+    """Whether the calls differ; None where one of them is open."""
+
+
 class Curve(Record, frozen=True, kw_only=True):
     """Latency distribution of one side of an experiment, its counted runs merged by count."""
 
@@ -1014,6 +1170,9 @@ class Results(Record, frozen=True, kw_only=True):
     published: list[PublishedSeries] = []
     """Of the study's publication, where the bundle carries its logs' figures."""
     curves: list[Curve] = []
+    blocked: list[BlockedLoop] = []
+    searched: list[Searched] = []
+    dependences: list[Dependence] = []
     within: list[WithinRun] = []
     strata: list[Stratum] = []
     layout: dict[str, CoreLayout]

@@ -14,11 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ironbench.cpus import parse_cpu_list
+from ironbench.beside import blocked_loops, dependences, searches
+from ironbench.cells import pairs
 from ironbench.effects import make_effects
 from ironbench.metrics import (
     METRICS,
     MIN_ABOVE,
     PERCENTILES,
+    SCHEDULER,
     SERVICES,
     app_cpus,
     core,
@@ -63,11 +66,6 @@ D = TypeVar("D")
 DESCRIPTION = "description.yml"
 """An imported bundle's copy of what its importer said of the logs."""
 HIDDEN = f"n<{MIN_ABOVE}"
-SCHEDULER = (
-    ("Run queue in the window, max", "count", "runq_sz", "max"),
-    ("Context switches in the window, mean", "1/s", "cswch_per_s", "mean"),
-)
-"""Title, unit, column and figure of the rows on the scheduler of the app's host."""
 NOT_MEASURED = "not measured"
 
 
@@ -117,6 +115,9 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         effects=effects,
         claims=verdicts,
         published=published_series(published),
+        blocked=blocked_loops(plan, counted),
+        searched=searches(counted),
+        dependences=dependences(plan, effects),
         layout=_layouts(runs),
         environment=environment,
         reproduce=_commands(manifest, plan, with_claims=bool(claims)),
@@ -161,7 +162,8 @@ def _scorecard(
     experiment = plan.experiments[name]
     variants = experiment.variants
     first = first_variant(experiment, plan.baseline)
-    last = variants[-1]
+    # With crossed factors the last side may differ from the first in more than one of them.
+    last = variants[-1] if (variants[-1], first) in pairs(experiment, plan.baseline) else first
     # By side: a variant's second session is its A/A, and no part of its figures.
     observed = {v: [r for r in counted if (r.run.experiment, r.run.side) == (name, v)] for v in variants}
     runs = {v: [r for r in observed[v] if r.run.number] for v in variants}
@@ -188,10 +190,13 @@ def _scorecard(
         for title, field in (("%usr, whole sar record", "usr_whole_record"), ("busy in the window", "busy")):
             figure = partial(core, cpu=cpu, field=field)
             rows.append(over_sessions(f"CPU {cpu} {title}", "%", figure, observed))
-    for title, unit, column, field in SCHEDULER:
+    for _, title, unit, column, field in SCHEDULER:
         figure = partial(scheduler, column=column, field=field)
         if any(figure(run) is not None for found in observed.values() for run in found):
             rows.append(over_sessions(title, unit, figure, observed))
+    for metric in (METRICS["blocked_ms"], METRICS["highest_rps"]):
+        if any(metric.figure(run) is not None for found in observed.values() for run in found):
+            rows.append(over_sessions(metric.title, metric.unit, metric.figure, observed))
     rows.append(over_sessions("Achieved rate", "rps", lambda run: run.load.achieved_rps))
     rows.append(
         row(

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import re
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from ironbench.cells import REPETITION, as_side, factors, settings
 from ironbench.errors import IronbenchError
 from ironbench.judge import WRK2
 from ironbench.load.limits import background_refusals, wrk2_refusals
 from ironbench.load.schedule import extent
-from ironbench.records import SCHEMA, Experiment, Load, Protocol, RequestTemplate, Study
+from ironbench.metrics import MIN_ABOVE, percentile_shown
+from ironbench.records import SCHEMA, Experiment, Load, Protocol, RequestTemplate, Search, Study
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
 EXPERIMENTS_FILE = "experiments.yml"
+ALL = "all"
+"""Stands for all experiments of a study where it is asked for as one of them."""
+
+MIN_STEPS = 3
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 """Names become directories and unit names; a dot separates them there."""
@@ -44,8 +51,23 @@ def load_study(directory: Path) -> Study:
         raise IronbenchError(
             f"{path} has schema {study.schema}, and this ironbench reads schema {SCHEMA} only."
         )
+    for name, experiment in study.experiments.items():
+        if experiment.cells and experiment.variants:
+            raise IronbenchError(
+                f"{path}: experiment {name} gives both variants and cells; of cells the names are the sides."
+            )
+    study = _with_sides(study)
     check_study(study, str(path))
     return study
+
+
+def _with_sides(study: Study) -> Study:
+    """Return the study with the sides' names filled in where they are cells."""
+    experiments = {
+        name: msgspec.structs.replace(experiment, variants=experiment.variants or list(experiment.cells))
+        for name, experiment in study.experiments.items()
+    }
+    return msgspec.structs.replace(study, experiments=experiments)
 
 
 def check_study(study: Study, where: str) -> None:
@@ -65,21 +87,25 @@ def select(
 ) -> tuple[Protocol, dict[str, Experiment]]:
     """Return the protocol and the chosen experiments, each with its chosen variants in study order.
 
-    An empty list chooses all. Raises IronbenchError for a name that the study does not have and for
-    an experiment that is left without a variant.
+    No experiment chooses the study's default ones, ``all`` every one; no variant chooses all. Raises
+    IronbenchError for a name that the study does not have and for an experiment that is left without a
+    variant.
     """
     if protocol not in study.protocols:
         raise _unknown("protocol", protocol, study, study.protocols)
     for name in experiments:
-        if name not in study.experiments:
-            raise _unknown("experiment", name, study, study.experiments)
+        if name not in study.experiments and name != ALL:
+            raise _unknown("experiment", name, study, [*study.experiments, ALL])
+    experiments = experiments or study.default
+    if not experiments or ALL in experiments:
+        experiments = list(study.experiments)
     known = dict.fromkeys(v for e in study.experiments.values() for v in e.variants)
     for name in variants:
         if name not in known:
             raise _unknown("variant", name, study, known)
     chosen = {}
     for name, experiment in study.experiments.items():
-        if experiments and name not in experiments:
+        if name not in experiments:
             continue
         kept = [v for v in experiment.variants if not variants or v in variants]
         if not kept:
@@ -104,9 +130,15 @@ def _complaints(study: Study) -> Iterable[str]:
         yield "a study needs at least one protocol and one experiment"
     names = [study.name, study.baseline, *study.protocols, *study.experiments]
     names += [v for e in study.experiments.values() for v in e.variants]
+    names += [cell.variant for e in study.experiments.values() for cell in e.cells.values()]
     for name in names:
         if not _NAME.fullmatch(name):
             yield f"the name {name!r} must be of a-z, 0-9, - and _, and not start with - or _"
+    if ALL in study.experiments:
+        yield f"an experiment is named {ALL}, which stands for every one; give it another name"
+    for name in study.default:
+        if name not in study.experiments:
+            yield f"default names the experiment {name}, and there are {', '.join(study.experiments)}"
     for name, protocol in study.protocols.items():
         if protocol.blocks < 1 or protocol.warmup_s < 0 or protocol.window_s <= 0:
             yield f"protocol {name} needs blocks >= 1, warmup_s >= 0 and window_s > 0"
@@ -123,10 +155,60 @@ def _experiment_complaints(experiment: Experiment) -> Iterable[str]:
         yield "needs at least one variant, each named once"
     if experiment.users < 0:
         yield "needs users >= 0"
-    yield from _load_complaints(experiment.request, experiment.load, experiment.users)
+    if experiment.users and not experiment.fresh_state:
+        yield "seeds users, which fresh_state: false leaves out; give one of the two"
+    yield from _cells_complaints(experiment)
+    for name in experiment.variants if experiment.cells else [""]:
+        side = as_side(experiment, name)
+        for complaint in _load_complaints(side.request, side.load, side.users):
+            yield f"{f'has a cell {name} that ' if name else ''}{complaint}"
+    if experiment.search:
+        yield from _search_complaints(experiment, experiment.search)
     if background := experiment.background:
         for complaint in _load_complaints(background.request, background.load, experiment.users):
             yield f"has a background that {complaint}"
+
+
+def _cells_complaints(experiment: Experiment) -> Iterable[str]:
+    """Complain about sides that differ in what is not declared, or in nothing."""
+    declared = factors(experiment)
+    if not experiment.cells:
+        if declared != ["variant"]:
+            yield f"declares the factor {' and '.join(declared)}, and without cells only the variant differs"
+        return
+    if len(set(declared)) != len(declared) or not declared:
+        yield "needs at least one factor, each named once"
+    unknown = [name for name in experiment.variants if name not in experiment.cells]
+    if unknown:
+        yield f"has no cell {unknown[0]}; it has {', '.join(experiment.cells)}"
+        return
+    sides = {name: settings(experiment, name) for name in experiment.variants}
+    for (one, here), (other, there) in combinations(sides.items(), 2):
+        differing = [factor for factor in here if here[factor] != there[factor]]
+        undeclared = [factor for factor in differing if factor not in declared]
+        if undeclared:
+            yield (
+                f"has cells {one} and {other} that differ in {' and '.join(undeclared)}; its factor is "
+                f"{' and '.join(declared)}"
+            )
+        if not differing and REPETITION not in declared:
+            yield f"has cells {one} and {other} that do not differ; let them, or declare the factor {REPETITION}"
+
+
+def _search_complaints(experiment: Experiment, search: Search) -> Iterable[str]:
+    if not 0 < search.from_rate < search.to_rate or search.p99_ms <= 0 or search.warmup_s < 0:
+        yield "has a search that needs p99_ms > 0, warmup_s >= 0 and 0 < from_rate < to_rate"
+    if search.steps < MIN_STEPS:
+        yield f"has a search of {search.steps} steps; both ends and one between them take {MIN_STEPS}"
+    if not percentile_shown(int(search.from_rate * search.step_s), 99):
+        yield (
+            f"has a search whose first step has {search.from_rate * search.step_s:.0f} requests, too few for a P99; "
+            f"make step_s or from_rate so that it has {100 * MIN_ABOVE}"
+        )
+    if experiment.load.backend == WRK2 or experiment.background or experiment.requests_file:
+        yield "has a search, which only the built-in generator makes, without a background or a file of requests"
+    if experiment.load.arrivals == "wrk2-phase":
+        yield "has a search, whose rates do not hold whole bursts of wrk2-phase; let arrivals be even or poisson"
 
 
 def _load_complaints(request: RequestTemplate, load: Load, users: int) -> Iterable[str]:
@@ -144,6 +226,11 @@ def _load_complaints(request: RequestTemplate, load: Load, users: int) -> Iterab
 
 def _phase_complaints(experiment: Experiment, protocol: Protocol) -> Iterable[str]:
     """Give what the generator would refuse, so that it does not come out on the host."""
+    for name in experiment.variants if experiment.cells else [""]:
+        yield from _refusals(as_side(experiment, name), protocol)
+
+
+def _refusals(experiment: Experiment, protocol: Protocol) -> Iterable[str]:
     load, background = experiment.load, experiment.background
     try:
         for one in (load, *([background.load] if background else [])):

@@ -57,6 +57,8 @@ def collect(place: Place, go_on: Callable[[], None] | None = None) -> Collected:
     elif pattern := app_pattern(place.host):
         system.stop(pattern)
     _write_sar_reports(place)
+    if place.session.experiment.slow_callbacks:
+        _write_slow_callbacks(place, ended.before)
     if ended.generator_exit or _changed(ended.before, ended.after):
         _write_journal(place, ended.before)
     session = msgspec.structs.replace(place.session, placement_token="")
@@ -164,6 +166,25 @@ def _write_journal(place: Place, before: Snapshot) -> None:
         ]
     )
     (place.directory / "journal.txt").write_text(text)
+
+
+def _write_slow_callbacks(place: Place, before: Snapshot) -> None:
+    """Keep what the app wrote on stderr, where asyncio's debug mode tells what blocked its event loop."""
+    app = next((service for service in place.host.services if service.name == "app"), None)
+    if app is None:
+        return
+    system.run(["journalctl", "--sync"])
+    text = system.run(
+        [
+            "journalctl",
+            "--no-pager",
+            "--output=json",
+            "--output-fields=MESSAGE,__REALTIME_TIMESTAMP",
+            f"--since=@{before.ns // 1_000_000_000}",
+            f"--unit={place.service_unit(app)}",
+        ]
+    )
+    place.slow_callbacks.write_text(text)
 
 
 def _packed(place: Place) -> bytes:

@@ -75,6 +75,7 @@ def make_spec(place: Place) -> LoadSpec:
         requests_file=session.experiment.requests_file,
         background=session.experiment.background,
         placement_service=_placement_service(place),
+        search=session.experiment.search,
     )
 
 

@@ -46,7 +46,8 @@ def prepare(place: Place) -> dict:
     users = 0
     if app and commands:
         system.stop(app_pattern(place.host) or app.unit)
-        users = _seed_after(place, commands, RECOVERY_S if any(started) else 0.0)
+        if place.session.experiment.fresh_state:
+            users = _seed_after(place, commands, RECOVERY_S if any(started) else 0.0)
         _start_app(place, app)
     snapshot.write(place, "before.json")
     return {"users": users, "took_s": round(time.monotonic() - began, 3)}
@@ -67,7 +68,7 @@ def _seed_after(place: Place, commands: HostCommands, recovery_s: float) -> int:
 def _seed(place: Place, commands: HostCommands) -> int:
     """Run commands.prepare with its stdout going to the users' file, which only root may read."""
     wanted = place.session.experiment.users
-    values = {"{variant}": place.session.run.variant, "{users}": str(wanted)}
+    values = {"{variant}": place.session.variant, "{users}": str(wanted)}
     argv = [_substitute(argument, values) for argument in commands.prepare]
     file = os.open(place.users, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

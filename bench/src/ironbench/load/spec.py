@@ -37,12 +37,17 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare(path: Path) -> list[Prepared]:
-    """Read the LoadSpec at ``path`` and settle schedules, requests, address and number of processes.
+    """Read the LoadSpec at ``path`` and settle it; raises IronbenchError for anything that cannot be used."""
+    return settle(read_spec(path))
+
+
+def settle(whole: LoadSpec) -> list[Prepared]:
+    """Settle schedules, requests, address and number of processes.
 
     The load itself comes first; its background, if there is one, is second and has a spec of its own.
     Raises IronbenchError for anything that cannot be used.
     """
-    specs = _one_a_load(read_spec(path))
+    specs = _one_a_load(whole)
     address, authority = _resolve_base_url(specs[0].base_url)
     users = read_users(Path(specs[0].users_file)) if specs[0].users_file is not None else []
     # More processes than CPUs would only wait for each other.
@@ -117,6 +122,8 @@ def read_spec(path: Path) -> LoadSpec:
     for name, value, ok, allowed in checks:
         if not ok:
             raise IronbenchError(f"{name} of {path} is {value!r}; it must be {allowed}.")
+    if spec.search is not None and (background is not None or spec.requests_file is not None):
+        raise IronbenchError(f"{path} has a search, which has no background and no file of requests.")
     if background is not None:
         for reason in background_refusals(spec.load, background.load, spec.window_s):
             raise IronbenchError(f"{path} cannot have this background: {reason}.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ironbench.judge import packed_hosts
 from ironbench.metrics import MIN_ABOVE, percentile_shown
+from ironbench.report.beside import beside_sections
 from ironbench.report.dots import dot_chart
 from ironbench.report.drift import drift_chart, drift_table
 from ironbench.report.evidence import effects_section, noise_section, tallies, verdict_section
@@ -39,6 +40,7 @@ def make_document(results: Results) -> Document:
             verdict_section(results),
             effects_section(results),
             *(_scorecard(card, results) for card in results.scorecards),
+            *beside_sections(results),
             noise_section(results),
             _placement(results),
             *_damaged(results),
