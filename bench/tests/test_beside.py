@@ -6,11 +6,22 @@ import pytest
 from ironbench import bundle as bundles
 from ironbench.collect.slow_callbacks import loop_blocks
 from ironbench.errors import IronbenchError
-from ironbench.records import Claims, Claim, Comparison, ExperimentCell, LoadChange, Protocol, Search
+from ironbench.records import Claim, Claims, Comparison, ExperimentCell, LoadChange, Protocol
 from ironbench.report import compute
-from ironbench.study import load_study
 
-from .made import DRAINED, PACKED, START, WINDOW_S, due, experiment, load_result, plan, replace, seal_next, study
+from .made import (
+    DRAINED,
+    LAYOUT,
+    START,
+    WINDOW_S,
+    due,
+    experiment,
+    load_result,
+    plan,
+    replace,
+    seal_next,
+    study,
+)
 
 CELLS = {
     f"{variant}-{arrivals}": ExperimentCell(variant=variant, load=LoadChange(arrivals=arrivals))
@@ -46,7 +57,12 @@ def test_blocks_of_the_window_are_counted():
         line(9.999, text="something else took {:.3f} seconds"),
     )
     found = loop_blocks(text, load_result(), 2)
-    assert (found.callbacks, found.durations_ms, found.total_ms, found.per_request_ms) == (2, [40, 150], 190, 95)
+    assert (found.callbacks, found.durations_ms, found.total_ms, found.per_request_ms) == (
+        2,
+        [40, 150],
+        190,
+        95,
+    )
 
 
 def test_nothing_blocked_and_nothing_answered():
@@ -86,8 +102,15 @@ def dependence(results, metric="app_cpu_ms"):
 def test_an_effect_that_is_the_same_everywhere_does_not_depend(tmp_path):
     shares = {name: 0.4 if name.startswith("baseline") else 0.2 for name in CELLS}
     one = dependence(finished(tmp_path, of(), shares=shares))
-    assert (one.factor, one.change, list(one.effects)) == ("arrivals", "final against baseline", ["even", "poisson"])
-    assert {level: effect.call for level, effect in one.effects.items()} == {"even": "lower", "poisson": "lower"}
+    assert (one.factor, one.change, list(one.effects)) == (
+        "arrivals",
+        "final against baseline",
+        ["even", "poisson"],
+    )
+    assert {level: effect.call for level, effect in one.effects.items()} == {
+        "even": "lower",
+        "poisson": "lower",
+    }
     assert one.effects["poisson"].comparison.variant == "final-poisson"
     assert one.depends is False
 
@@ -104,7 +127,7 @@ def test_what_is_open_at_one_level_is_not_decided(tmp_path):
 
 def test_latency_on_a_packed_layout_is_not_decided(tmp_path):
     shares = {name: 0.4 if name.startswith("baseline") else 0.2 for name in CELLS}
-    results = finished(tmp_path, of(), shares=shares, layout=PACKED)
+    results = finished(tmp_path, of(), shares=shares, layout=replace(LAYOUT, packed=True))
     assert dependence(results, "latency_mean").depends is None
 
 

@@ -207,7 +207,7 @@ def test_another_layout_may_be_what_is_compared(first, second):
     sides = [read_side(letter, path) for letter, path in zip("AB", (first, other), strict=True)]
     answer = compare(sides, ["app_cpu_ms"], factor="layout")
     assert answer.refused == []
-    assert ["layout.load_generator" == one.fact for one in answer.differences] == [True]
+    assert [one.fact == "layout.load_generator" for one in answer.differences] == [True]
     calls = {one.variant: one.calls[1] for one in answer.between}
     assert calls == {"baseline": "higher", "final": "equivalent"}
 

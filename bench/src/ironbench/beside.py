@@ -1,5 +1,4 @@
-"""Figures of the counted runs that stand beside the scorecards: what blocked event loops, what searches found, and
-whether an effect depends on a second factor."""
+"""Figures beside the scorecards: blocked event loops, searches, and effects that depend on a second factor."""
 
 from __future__ import annotations
 
@@ -84,7 +83,11 @@ def dependences(plan: Plan, effects: Iterable[Effect]) -> list[Dependence]:
             compared = _compared(experiment, plan.baseline, first, other)
             for metric in SHOWN:
                 for change, sides in compared.items():
-                    beside = {at: by_pair[key] for at, pair in sides.items() if (key := (name, metric, *pair)) in by_pair}
+                    beside = {
+                        at: by_pair[key]
+                        for at, pair in sides.items()
+                        if (key := (name, metric, *pair)) in by_pair
+                    }
                     if len(beside) > 1:
                         found.append(
                             Dependence(

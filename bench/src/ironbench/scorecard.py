@@ -13,22 +13,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from ironbench.cpus import parse_cpu_list
 from ironbench.beside import blocked_loops, dependences, searches
 from ironbench.cells import pairs
+from ironbench.cpus import parse_cpu_list
 from ironbench.effects import make_effects
 from ironbench.metrics import (
     METRICS,
     MIN_ABOVE,
     PERCENTILES,
-    SCHEDULER,
     SERVICES,
     app_cpus,
     core,
     errors,
     per_request_ms,
     percentile_shown,
-    scheduler,
     sum_cpu_ms,
 )
 from ironbench.plan import schedule, window_share
@@ -67,6 +65,8 @@ DESCRIPTION = "description.yml"
 """An imported bundle's copy of what its importer said of the logs."""
 HIDDEN = f"n<{MIN_ABOVE}"
 NOT_MEASURED = "not measured"
+WHERE_MEASURED = ("run_queue_max", "context_switches", "new_tasks", "blocked_ms", "highest_rps")
+"""Metrics with a row only where a run has the figure."""
 
 
 def make_results(  # noqa: PLR0913 - a bundle has this many parts
@@ -190,13 +190,11 @@ def _scorecard(
         for title, field in (("%usr, whole sar record", "usr_whole_record"), ("busy in the window", "busy")):
             figure = partial(core, cpu=cpu, field=field)
             rows.append(over_sessions(f"CPU {cpu} {title}", "%", figure, observed))
-    for _, title, unit, column, field in SCHEDULER:
-        figure = partial(scheduler, column=column, field=field)
-        if any(figure(run) is not None for found in observed.values() for run in found):
-            rows.append(over_sessions(title, unit, figure, observed))
-    for metric in (METRICS["blocked_ms"], METRICS["highest_rps"]):
-        if any(metric.figure(run) is not None for found in observed.values() for run in found):
-            rows.append(over_sessions(metric.title, metric.unit, metric.figure, observed))
+    rows += [
+        over_sessions(metric.title, metric.unit, metric.figure, observed)
+        for metric in map(METRICS.__getitem__, WHERE_MEASURED)
+        if any(metric.figure(run) is not None for found in observed.values() for run in found)
+    ]
     rows.append(over_sessions("Achieved rate", "rps", lambda run: run.load.achieved_rps))
     rows.append(
         row(

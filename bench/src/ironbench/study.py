@@ -128,6 +128,19 @@ def _unknown(what: str, name: str, study: Study, known: Iterable[str]) -> Ironbe
 def _complaints(study: Study) -> Iterable[str]:
     if not study.protocols or not study.experiments:
         yield "a study needs at least one protocol and one experiment"
+    yield from _name_complaints(study)
+    for name, protocol in study.protocols.items():
+        if protocol.blocks < 1 or protocol.warmup_s < 0 or protocol.window_s <= 0:
+            yield f"protocol {name} needs blocks >= 1, warmup_s >= 0 and window_s > 0"
+    for name, experiment in study.experiments.items():
+        for complaint in _experiment_complaints(experiment):
+            yield f"experiment {name} {complaint}"
+        for rules, protocol in study.protocols.items():
+            for complaint in _phase_complaints(experiment, protocol):
+                yield f"experiment {name} cannot run protocol {rules}: {complaint}"
+
+
+def _name_complaints(study: Study) -> Iterable[str]:
     names = [study.name, study.baseline, *study.protocols, *study.experiments]
     names += [v for e in study.experiments.values() for v in e.variants]
     names += [cell.variant for e in study.experiments.values() for cell in e.cells.values()]
@@ -139,15 +152,6 @@ def _complaints(study: Study) -> Iterable[str]:
     for name in study.default:
         if name not in study.experiments:
             yield f"default names the experiment {name}, and there are {', '.join(study.experiments)}"
-    for name, protocol in study.protocols.items():
-        if protocol.blocks < 1 or protocol.warmup_s < 0 or protocol.window_s <= 0:
-            yield f"protocol {name} needs blocks >= 1, warmup_s >= 0 and window_s > 0"
-    for name, experiment in study.experiments.items():
-        for complaint in _experiment_complaints(experiment):
-            yield f"experiment {name} {complaint}"
-        for rules, protocol in study.protocols.items():
-            for complaint in _phase_complaints(experiment, protocol):
-                yield f"experiment {name} cannot run protocol {rules}: {complaint}"
 
 
 def _experiment_complaints(experiment: Experiment) -> Iterable[str]:

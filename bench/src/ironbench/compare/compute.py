@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ironbench.compare.environment import Difference, Side, differences, other_question, refusal
 from ironbench.compare.shift import Shift, shift
-from ironbench.study import first_variant
 from ironbench.metrics import METRICS
 from ironbench.records import SCHEMA, Call, Comparison, Effect, Record, VerdictWord
 from ironbench.stats import MIN_MARGIN, Estimate, call
+from ironbench.study import first_variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,9 +86,7 @@ class Compared(Record, frozen=True, kw_only=True):
     between: list[Between]
 
 
-def compare(
-    sides: Sequence[Side], metrics: Sequence[str] = DEFAULT_METRICS, *, factor: str = ""
-) -> Compared:
+def compare(sides: Sequence[Side], metrics: Sequence[str] = DEFAULT_METRICS, *, factor: str = "") -> Compared:
     """Compare bundles, the first of which the others are held against; ``factor`` is as in ``refusal``."""
     refused = [_sentence(why, other) for other in sides[1:] if (why := refusal(sides[0], other, factor))]
     refused += _other_questions(sides, factor)

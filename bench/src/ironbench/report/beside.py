@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
     from ironbench.records import Dependence, Results, Searched
 
+DEPENDENCE = (
+    "The same change at each level of the factor that it is crossed with. It depends if what it shows is not the same "
+    "everywhere; where one level is undecided or has too few runs, that is not decided."
+)
 DEPENDS = {True: "yes", False: "no", None: "not decided"}
 
 
@@ -29,10 +33,7 @@ def _dependences(results: Results) -> Section:
     levels = list(dict.fromkeys(level for one in results.dependences for level in one.effects))
     return Section(
         title="Does the effect depend on a second factor?",
-        paragraphs=[
-            "The same change at each level of the factor that it is crossed with. It depends if what it shows is not the "
-            "same everywhere; where one level is undecided or has too few runs, that is not decided."
-        ],
+        paragraphs=[DEPENDENCE],
         table=Table(
             header=["Experiment", "Metric", "Change", "Factor", "Depends", *levels],
             rows=[
@@ -85,7 +86,7 @@ def _blocked(results: Results) -> Section:
             words=2,
         ),
         notes=[
-            "Wall-clock time of single callbacks by asyncio's debug log, to the millisecond: it holds waiting for a CPU. "
+            "Wall-clock time of single callbacks by asyncio's debug log, to the millisecond: it holds waiting for a CPU.",
             "Per request: all callbacks of a run above the app's threshold over its requests, the median of the runs.",
             "The debug mode itself costs time: compare these runs with each other and with no others.",
         ],
@@ -106,10 +107,18 @@ def _searches(results: Results) -> Section:
         ]
         for one in results.searched
     ]
-    header = ["Experiment", "Side", "Block", "Kept, rps", "Not kept, rps", "Bound, ms", "P99 in the window, ms"]
+    header = [
+        "Experiment",
+        "Side",
+        "Block",
+        "Kept, rps",
+        "Not kept, rps",
+        "Bound, ms",
+        "P99 in the window, ms",
+    ]
     notes = [
-        "Kept: everything was answered, without an error, and P99 within the bound. The highest such rate lies between the "
-        "two; the window was then measured at the first of them. Single steps are short, so their P99 wavers.",
+        "Kept: everything was answered, without an error, and P99 within the bound. The highest such rate is between the two.",
+        "The window was then measured at the rate that was kept. A step is short, so its P99 wavers.",
     ]
     if any(one.packed for one in results.searched):
         notes.append(
