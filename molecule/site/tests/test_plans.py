@@ -171,3 +171,25 @@ def test_an_app_that_crashes_is_an_outcome(plan):
     run = made.runs["signin/01/final"]
     assert "crash" in [outcome["kind"] for outcome in run["outcomes"]]
     assert not [fault for fault in run["instrument_faults"] if "auth-app" in fault["detail"]]
+
+
+def test_what_blocks_and_what_a_search_found_are_sealed(plan):
+    made = plan(bench_experiments="blocked,searched")
+    made.finish()
+    runs, files = made.runs, made.files
+    inline = runs["blocked/01/inline"]["loop_blocks"]
+    pool = runs["blocked/01/pool"]["loop_blocks"]
+    # Two tokens signed with a PEM that is parsed each time, and a hash, against a hash in another thread.
+    assert inline["per_request_ms"] > 2 * pool["per_request_ms"]
+    assert inline["callbacks"] >= runs["blocked/01/inline"]["load"]["completed"] > 0
+    assert runs["searched/01/final"]["loop_blocks"] is None
+    for key, run in files.items():
+        assert (run.parent / "raw/molecule-site-13/slow_callbacks.jsonl").exists() == key.startswith(
+            "blocked"
+        )
+    found = runs["searched/01/final"]["search"]
+    rates = [step["rate"] for step in found["steps"]]
+    assert rates[0] == 500
+    if found["steps"][0]["kept"]:
+        assert rates[1] == 600
+    assert runs["searched/01/final"]["load"]["offered_rps"] == (found["highest_rps"] or 500)
