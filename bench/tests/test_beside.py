@@ -4,14 +4,27 @@ import json
 
 import pytest
 from ironbench import bundle as bundles
+from ironbench.beside import dependences
+from ironbench.cells import pairs
 from ironbench.collect.slow_callbacks import loop_blocks
+from ironbench.effects import compare
 from ironbench.errors import IronbenchError
-from ironbench.records import Claim, Claims, Comparison, ExperimentCell, LoadChange, Protocol
+from ironbench.load.search import search_result
+from ironbench.records import (
+    Claim,
+    Claims,
+    Comparison,
+    ExperimentCell,
+    LoadChange,
+    Protocol,
+    Search,
+    SearchStep,
+)
 from ironbench.report import compute
+from ironbench.report.document import make_document
 
 from .made import (
     DRAINED,
-    LAYOUT,
     START,
     WINDOW_S,
     due,
@@ -28,13 +41,9 @@ CELLS = {
     for variant in ("baseline", "final")
     for arrivals in ("even", "poisson")
 }
+SIGNIN = experiment(variants=list(CELLS), cells=CELLS, factor=["variant", "arrivals"])
 RATE = replace(experiment().load, rate=15.0)
 LONG = {"long": Protocol(blocks=6, warmup_s=2, window_s=WINDOW_S)}
-
-
-def of(**changes):
-    made = experiment(load=RATE, variants=list(CELLS), cells=CELLS, factor=["variant", "arrivals"], **changes)
-    return study(protocols=LONG, experiments={"signin": made})
 
 
 def line(took_s, at_ns=START + 10**9, text="Executing <Task pending> took {:.3f} seconds"):
@@ -80,6 +89,51 @@ def test_other_text_is_refused_by_its_line(text):
         loop_blocks(log(line(0.1), text), load_result(), 1)
 
 
+# --- effects beside each other -------------------------------------------------------------------
+
+
+def dependence(baseline, final, *, blocks=6, metric="app_cpu_ms", packed=False):
+    """Compare both variants at each of two kinds of arrivals, by what they cost there."""
+    figures = {f"baseline-{level}": cost for level, cost in baseline.items()}
+    figures |= {f"final-{level}": cost for level, cost in final.items()}
+    noisy = {
+        side: {block: cost * (1 + 0.001 * (block % 3)) for block in range(blocks)}
+        for side, cost in figures.items()
+    }
+    effects = []
+    for one, against in pairs(SIGNIN, "baseline"):
+        asked = Comparison(experiment="signin", metric=metric, variant=one, against=against)
+        effects.append(compare(asked, noisy[one], noisy[against], margin=0.02, packed=packed))
+    (found,) = dependences(plan(of=study(experiments={"signin": SIGNIN})), effects)
+    return found
+
+
+def test_an_effect_that_is_the_same_everywhere_does_not_depend():
+    one = dependence({"even": 4, "poisson": 5}, {"even": 2, "poisson": 3})
+    assert (one.factor, one.change) == ("arrivals", "final against baseline")
+    assert {level: effect.call for level, effect in one.effects.items()} == {
+        "even": "lower",
+        "poisson": "lower",
+    }
+    assert one.effects["poisson"].comparison.variant == "final-poisson"
+    assert one.depends is False
+
+
+def test_an_effect_that_another_level_turns_round_depends():
+    assert dependence({"even": 4, "poisson": 4}, {"even": 2, "poisson": 6}).depends is True
+    assert dependence({"even": 4, "poisson": 4}, {"even": 2, "poisson": 4}).depends is True
+
+
+def test_what_is_open_at_one_level_is_not_decided():
+    assert dependence({"even": 4, "poisson": 4}, {"even": 2, "poisson": 6}, blocks=3).depends is None
+
+
+def test_latency_on_a_packed_layout_is_not_decided():
+    costs = {"even": 4, "poisson": 4}, {"even": 2, "poisson": 6}
+    assert dependence(*costs, metric="latency_mean").depends is True
+    assert dependence(*costs, metric="latency_mean", packed=True).depends is None
+
+
 # --- bundles -------------------------------------------------------------------------------------
 
 
@@ -94,44 +148,7 @@ def finished(tmp_path, made, *, shares, claims=(), **changes):
     return compute(bundle)
 
 
-def dependence(results, metric="app_cpu_ms"):
-    (found,) = [one for one in results.dependences if one.metric == metric]
-    return found
-
-
-def test_an_effect_that_is_the_same_everywhere_does_not_depend(tmp_path):
-    shares = {name: 0.4 if name.startswith("baseline") else 0.2 for name in CELLS}
-    one = dependence(finished(tmp_path, of(), shares=shares))
-    assert (one.factor, one.change, list(one.effects)) == (
-        "arrivals",
-        "final against baseline",
-        ["even", "poisson"],
-    )
-    assert {level: effect.call for level, effect in one.effects.items()} == {
-        "even": "lower",
-        "poisson": "lower",
-    }
-    assert one.effects["poisson"].comparison.variant == "final-poisson"
-    assert one.depends is False
-
-
-def test_an_effect_that_another_level_turns_round_depends(tmp_path):
-    shares = {"baseline-even": 0.4, "final-even": 0.2, "baseline-poisson": 0.2, "final-poisson": 0.4}
-    assert dependence(finished(tmp_path, of(), shares=shares)).depends is True
-
-
-def test_what_is_open_at_one_level_is_not_decided(tmp_path):
-    made = study(protocols={"long": replace(LONG["long"], blocks=3)}, experiments=of().experiments)
-    assert dependence(finished(tmp_path, made, shares=dict.fromkeys(CELLS, 0.3))).depends is None
-
-
-def test_latency_on_a_packed_layout_is_not_decided(tmp_path):
-    shares = {name: 0.4 if name.startswith("baseline") else 0.2 for name in CELLS}
-    results = finished(tmp_path, of(), shares=shares, layout=replace(LAYOUT, packed=True))
-    assert dependence(results, "latency_mean").depends is None
-
-
-def test_a_bundle_says_what_blocked(tmp_path, monkeypatch):
+def test_a_bundle_says_what_blocked(tmp_path):
     """As a host hands it in: the journal's lines among the raw outputs."""
     variants = ["baseline", "final"]
     made = study(
@@ -153,7 +170,22 @@ def test_a_bundle_says_what_blocked(tmp_path, monkeypatch):
     assert (verdict.word, verdict.effect.value) == ("holds here", pytest.approx(50))
 
 
-def test_sessions_without_debug_mode_have_no_blocks(tmp_path):
-    results = finished(tmp_path, of(), shares=dict.fromkeys(CELLS, 0.3))
-    assert results.blocked == []
+def test_a_bundle_says_what_a_search_found(tmp_path):
+    search = Search(p99_ms=50, from_rate=100, to_rate=400, steps=3, step_s=10)
+    made = study(
+        protocols={"long": Protocol(blocks=1, warmup_s=2, window_s=WINDOW_S)},
+        experiments={"signin": experiment(variants=["final"], search=search)},
+    )
+    steps = [
+        SearchStep(rate=rate, achieved_rps=rate, requests=1000, p99_ms=9, own_send_lag_p99_ms=0.1, kept=kept)
+        for rate, kept in ((100, True), (400, False), (200, True))
+    ]
+    results = finished(tmp_path, made, shares={"final": 0.3}, search=search_result(search, steps))
+    (found,) = results.searched
+    assert (found.side, found.block, found.result.highest_rps, found.packed) == ("final", 1, 200, False)
+    assert results.runs[0].figures["highest_rps"] == 200
     assert "blocked_ms" not in results.runs[0].figures
+    assert results.blocked == []
+    document = make_document(results)
+    (section,) = [one for one in document.sections if one.title.startswith("Highest rate")]
+    assert section.table.rows[0][3:5] == ["200", "400"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import TYPE_CHECKING
 
 from ironbench.cells import factors, level, pairs
 from ironbench.judge import packed_hosts
 from ironbench.metrics import METRICS, PERCENTILES, percentile_shown
-from ironbench.records import BlockedLoop, Dependence, Searched
-from ironbench.within import sides_of
+from ironbench.records import BlockedLoop, Curve, Dependence, Searched
+from ironbench.within import shares, sides_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,6 +42,7 @@ def blocked_loops(plan: Plan, counted: Sequence[Run]) -> list[BlockedLoop]:
                     per_request_ms=statistics.median(one.per_request_ms for one in blocks),
                     quantiles_ms=_quantiles(durations),
                     from_100_ms=sum(ms >= ARTICLES_THRESHOLD_MS for ms in durations),
+                    curve=_curve(name, side, durations),
                 )
             )
     return found
@@ -48,13 +50,30 @@ def blocked_loops(plan: Plan, counted: Sequence[Run]) -> list[BlockedLoop]:
 
 def _quantiles(durations: Sequence[float]) -> dict[str, float]:
     """Return the percentiles that have enough samples above them, and the maximum."""
-    count = len(durations)
     found = {
-        name: durations[min(count - 1, int(count * PERCENTILES[name] / 100))]
+        name: _quantile(durations, PERCENTILES[name] / 100)
         for name in ("p50", "p90", "p99")
-        if percentile_shown(count, PERCENTILES[name])
+        if percentile_shown(len(durations), PERCENTILES[name])
     }
     return found | ({"max": durations[-1]} if durations else {})
+
+
+def _quantile(durations: Sequence[float], share: float) -> float:
+    """Return what a part of the samples, which are ascending, does not exceed."""
+    return durations[max(0, math.ceil(round(len(durations) * share, 6)) - 1)]
+
+
+def _curve(experiment: str, side: str, durations: Sequence[float]) -> Curve | None:
+    if not durations:
+        return None
+    parts = shares(len(durations))
+    return Curve(
+        experiment=experiment,
+        side=side,
+        count=len(durations),
+        shares=parts,
+        ms=[_quantile(durations, part) for part in parts],
+    )
 
 
 def searches(counted: Iterable[Run]) -> list[Searched]:

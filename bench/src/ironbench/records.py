@@ -1028,6 +1028,18 @@ class RunFigures(Record, frozen=True, kw_only=True):
         return side_name(self.variant, again=self.again)
 
 
+class Curve(Record, frozen=True, kw_only=True):
+    """Latency distribution of one side of an experiment, its counted runs merged by count."""
+
+    experiment: str
+    side: str
+    count: int
+    shares: list[float]
+    """Parts of the samples, ascending, the last one 1."""
+    ms: list[float]
+    """What that part does not exceed."""
+
+
 class BlockedLoop(Record, frozen=True, kw_only=True):
     """What blocked the event loop in the counted runs of one side, all callbacks together."""
 
@@ -1042,6 +1054,8 @@ class BlockedLoop(Record, frozen=True, kw_only=True):
     """Of the single callbacks, by p50, p90, p99 and max; those that have enough of them."""
     from_100_ms: int
     """Callbacks of 100 ms and more, the article's threshold."""
+    curve: Curve | None
+    """Of the single callbacks; None without any."""
 
 
 class Searched(Record, frozen=True, kw_only=True):
@@ -1069,18 +1083,6 @@ class Dependence(Record, frozen=True, kw_only=True):
     """By level."""
     depends: bool | None
     """Whether the calls differ; None where one of them is open."""
-
-
-class Curve(Record, frozen=True, kw_only=True):
-    """Latency distribution of one side of an experiment, its counted runs merged by count."""
-
-    experiment: str
-    side: str
-    count: int
-    shares: list[float]
-    """Parts of the samples, ascending, the last one 1."""
-    ms: list[float]
-    """What that part does not exceed."""
 
 
 class CoreSeries(Record, frozen=True, kw_only=True):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ironbench.report.model import Section, Table
-from ironbench.report.words import call_text, effect_text, metric_title, number
+from ironbench.report.tail import Told, distribution_chart
+from ironbench.report.words import call_text, effect_text, metric_title, number, sides
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ironbench.records import Dependence, Results, Searched
+    from ironbench.report.model import Chart
 
 DEPENDENCE = (
     "The same change at each level of the factor that it is crossed with. It depends if what it shows is not the same "
@@ -61,6 +63,9 @@ def _at(one: Dependence, level: str) -> str:
 
 
 def _blocked(results: Results) -> Section:
+    charts = [
+        _blocked_chart(name, results) for name in dict.fromkeys(one.experiment for one in results.blocked)
+    ]
     header = ["Experiment", "Side", "Runs", "Requests", "Callbacks", "Per request, ms"]
     header += ["P50, ms", "P90, ms", "P99, ms", "Max, ms", "100 ms and more"]
     return Section(
@@ -90,7 +95,19 @@ def _blocked(results: Results) -> Section:
             "Per request: all callbacks of a run above the app's threshold over its requests, the median of the runs.",
             "The debug mode itself costs time: compare these runs with each other and with no others.",
         ],
+        charts=[chart for chart in charts if chart is not None],
     )
+
+
+def _blocked_chart(experiment: str, results: Results) -> Chart | None:
+    told = Told(
+        title=f"{experiment}: single callbacks",
+        axis="blocked",
+        samples="Callbacks",
+        caption="Callbacks above the app's threshold, all counted runs of a side together.",
+    )
+    curves = [one.curve for one in results.blocked if one.experiment == experiment and one.curve]
+    return distribution_chart(told, sides(results, experiment), curves)
 
 
 def _searches(results: Results) -> Section:
