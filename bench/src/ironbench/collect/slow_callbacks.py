@@ -23,8 +23,8 @@ _LINE = re.compile(r"Executing .* took (\d+\.\d{3}) seconds$", re.DOTALL)
 class _Entry(msgspec.Struct):
     at_us: str = msgspec.field(name="__REALTIME_TIMESTAMP")
     """When the journal received it: the end of the callback."""
-    message: str | list[int] = msgspec.field(name="MESSAGE", default="")
-    """A list of bytes where the text is not UTF-8."""
+    message: str | list[int] | None = msgspec.field(name="MESSAGE", default=None)
+    """A list of bytes where the text is not UTF-8, None where it is too long."""
 
 
 def loop_blocks(text: bytes, load: LoadResult, answered: int) -> LoopBlocks:

@@ -179,6 +179,7 @@ def _write_slow_callbacks(place: Place, before: Snapshot) -> None:
             "journalctl",
             "--no-pager",
             "--output=json",
+            "--all",  # else a long message is left out
             "--output-fields=MESSAGE,__REALTIME_TIMESTAMP",
             f"--since=@{before.ns // 1_000_000_000}",
             f"--unit={place.service_unit(app)}",
