@@ -103,7 +103,7 @@ def test_default_id_and_drawn_seed(make, tmp_path):
         (("--protocol", "slow"), "ironbench: study made has no protocol 'slow'; it has quick, short.\n"),
         (
             ("--experiment", "ping"),
-            "ironbench: study made has no experiment 'ping'; it has signin, me.\n",
+            "ironbench: study made has no experiment 'ping'; it has signin, me, all.\n",
         ),
         (("--retries", "-1"), "ironbench: --retries -1 is too low; give 0 or more.\n"),
     ],

@@ -60,7 +60,7 @@ def test_round_trip(tmp_path):
     ("protocol", "experiments", "variants", "sentence"),
     [
         ("slow", [], [], "study made has no protocol 'slow'; it has quick, short."),
-        ("quick", ["ping"], [], "study made has no experiment 'ping'; it has signin, me."),
+        ("quick", ["ping"], [], "study made has no experiment 'ping'; it has signin, me, all."),
         ("quick", [], ["fast"], "study made has no variant 'fast'; it has baseline, optimization-1, final."),
     ],
 )
