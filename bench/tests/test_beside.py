@@ -167,6 +167,7 @@ def test_a_bundle_says_what_blocked(tmp_path):
     assert (told["baseline"].from_100_ms, told["final"].from_100_ms) == (6 * 240, 0)
     assert told["final"].per_request_ms == pytest.approx(6)
     (verdict,) = results.claims
+    assert verdict.effect
     assert (verdict.word, verdict.effect.value) == ("holds here", pytest.approx(50))
 
 
@@ -188,4 +189,5 @@ def test_a_bundle_says_what_a_search_found(tmp_path):
     assert results.blocked == []
     document = make_document(results)
     (section,) = [one for one in document.sections if one.title.startswith("Highest rate")]
+    assert section.table
     assert section.table.rows[0][3:5] == ["200", "400"]

@@ -48,12 +48,14 @@ def settings(experiment: Experiment, name: str) -> dict[Factor, object]:
     """Return all that a side may differ by from the others, repetition aside."""
     side = as_side(experiment, name)
     found: dict[Factor, object] = {factor: getattr(side.load, factor) for factor in OF_LOAD}
-    return found | {"variant": level(experiment, name, "variant"), "request": side.request}
+    found["variant"] = level(experiment, name, "variant")
+    found["request"] = side.request
+    return found
 
 
 def groups(experiment: Experiment, factor: Factor) -> list[list[str]]:
     """Return the sides that differ in this one of the factors alone, together, in order; none that is alone."""
-    others = [one for one in factors(experiment) if one != factor]
+    others: list[Factor] = [one for one in factors(experiment) if one != factor]
     found: dict[tuple[str, ...], list[str]] = {}
     for name in experiment.variants:
         key = tuple(level(experiment, name, other) for other in others)
