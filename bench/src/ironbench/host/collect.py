@@ -20,7 +20,7 @@ from ironbench.host import sar, snapshot, system
 from ironbench.host.generate import OVERDUE_S
 from ironbench.host.place import UNIT_KINDS, app_pattern
 from ironbench.host.stop import stop_transient
-from ironbench.load.cli import STOPPED
+from ironbench.load import STOPPED
 from ironbench.records import SCHEMA, Collected, LoadResult, Record, Snapshot
 
 if TYPE_CHECKING:

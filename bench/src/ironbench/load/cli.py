@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ironbench.judge import WRK2
-from ironbench.load import wrk2
+from ironbench.load import STOPPED, wrk2
 from ironbench.load.clock import MAX_SHIFT_NS
 from ironbench.load.engine import run
 from ironbench.load.spec import prepare
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ironbench.records import LoadResult
 
 GATE_FAILED = 3
-STOPPED = 128 + signal.SIGTERM
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
