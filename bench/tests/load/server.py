@@ -22,6 +22,8 @@ from httptools import HttpRequestParser
 BODY = b'{"ok":true,"name":"x"}'
 LARGE = b"x" * 1_000_000
 DEATH = 30
+STALL_AT_S = 0.3
+"""After a whole second, 50 ms after which a window begins."""
 
 records = []
 counts = {}
@@ -206,8 +208,9 @@ async def main(listener, stall_s, period_s):
     await loop.create_server(Server, sock=listener)
     if stall_s:
         while True:
+            # By the clock that windows begin by, so that none begins or ends in a stall.
+            await asyncio.sleep((STALL_AT_S - time.time()) % period_s)
             time.sleep(stall_s)  # noqa: ASYNC251 - the known stall
-            await asyncio.sleep(period_s - time.monotonic() % period_s)
     await loop.create_future()
 
 

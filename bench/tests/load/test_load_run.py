@@ -314,9 +314,7 @@ def test_a_late_connection_catches_up_its_own_backlog(start_server, measure):
     run = measure(start_server(0.2, 1).url, rate=200.0, window_s=1.0, arrivals="wrk2-phase")
 
     assert_consistent(run)
-    # A stall at the very end leaves what was due in it unsent.
-    assert run.result.completed + run.result.unsent == 200
-    assert run.result.unsent <= 40
+    assert run.result.completed == 200
     for connection in "0123":
         due = [int(row["intended_ns"]) for row in run.rows if row["connection"] == connection]
         assert {b - a for a, b in itertools.pairwise(due)} == {20_000_000}
