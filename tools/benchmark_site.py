@@ -4,7 +4,8 @@
 Prints figures and the targets beside them; asserts nothing. In each round every host is made anew, and the order of
 script and site.yml turns. Both install from the same caches, which an untimed round has filled: packages from the
 host's archive of downloads, with package lists that count as fresh, wheels from pip's cache (pip still asks its index
-for the names). Afterwards the two hosts are compared, so that it is seen whether they are the same.
+for the names). Afterwards the two hosts are compared, so that it is seen whether they are the same. What site.yml's
+tasks took is in .cache/benchmark-site/site-HOSTS-TIME.log.
 """
 
 from __future__ import annotations
@@ -194,18 +195,26 @@ def state(host: str) -> dict[str, str]:
 
 
 def playbook(name: str, hosts: list[str], variables: str = "") -> str:
-    return run("ansible-playbook", "-i", str(inventory(hosts)), name, "--extra-vars", variables or "{}")
+    command = ("ansible-playbook", "-i", str(inventory(hosts)), name, "--extra-vars", variables or "{}")
+    started = time.time()
+    output = run(*command)
+    if name == "site.yml":
+        (PLACE / f"site-{len(hosts)}-{started:.0f}.log").write_text(output)
+    return output
 
 
 def run(*command: str) -> str:
     """Run a command from the repository; when it fails, say so with the end of its output, and end."""
-    environment = os.environ | {"ANSIBLE_NOCOLOR": "1"}
+    environment = os.environ | {
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
+    }
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
-        raise SystemExit(f"ironbench: {' '.join(command[:6])} failed:\n{tail}")
+        raise SystemExit(f"ironbench: {' '.join(command[:6])} failed ({done.returncode}):\n{tail}")
     return done.stdout
 
 
