@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).parents[1]
 TOOLS = REPOSITORY / "tools"
 PLACE = REPOSITORY / ".cache/benchmark-site"
 HOSTS = [f"ironbench-site-{number}" for number in range(1, 5)]
-INPUTS = "/root/inputs"
+INPUTS = "/opt/benchmark-site"
 SHOWN = 20
 """Differences between the two hosts that are told."""
 

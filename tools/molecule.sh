@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p .cache/molecule
 first=default
-alone=" bench docker_services eight_cpus multi_host site "
+alone=" bench site "
 lanes=2
 
 run() {
