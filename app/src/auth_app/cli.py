@@ -5,6 +5,7 @@
 import argparse
 import asyncio
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     variants.add_argument("--json", action="store_true")
     check = command("check", _check, "See that settings, keys and variant would serve.")
     check.add_argument("--variant", required=True)
-    serve = command("serve", _serve, "Become the variant's server.")
+    serve = command("serve", _serve, "See that it would serve, and become the variant's server.")
     serve.add_argument("--variant", required=True)
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=8000)
@@ -82,15 +83,28 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _serve(arguments: argparse.Namespace) -> None:
     from auth_app.servers import Listener
-    from auth_app.wiring import server_command
+    from auth_app.wiring import check, server_command
 
+    levers = levers_of(arguments.variant)
+    # The servers' supervisors tell little of a worker that cannot serve, uvicorn's starts it for ever; this says
+    # why, once.
+    check(_settings(), levers)
     listener = Listener(
         host=arguments.host, port=arguments.port, workers=arguments.workers, backlog=arguments.backlog
     )
-    command = server_command(listener, levers_of(arguments.variant))
+    command = server_command(listener, levers)
     os.environ["AUTH_APP_VARIANT"] = arguments.variant
+    _say_ready()
     # In place of this process: whoever started it signals and measures the server itself.
     os.execv(command[0], command)  # noqa: S606  (no shell is wanted)
+
+
+def _say_ready() -> None:
+    """Tell systemd, if it waits for that (Type=notify), that the start is worth waiting for; see sd_notify(3)."""
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+            out.sendto(b"READY=1", f"\0{address[1:]}" if address.startswith("@") else address)
 
 
 def _keys(_: argparse.Namespace) -> None:
