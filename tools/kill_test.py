@@ -19,9 +19,12 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / ".cache/kill-test"
+SEALED = "[!.]*/runs/*/*/*/run.json"
 KILLS = 20
-LATEST_S = 25.0
-"""Of a kill: the playbook begins its first session after some 6 s, and a session takes some 8 s."""
+LATEST = 1.5
+"""Latest moment of a kill, in times of what the playbook takes on this machine until a run is sealed."""
+FIRST_SEAL_DEADLINE_S = 300.0
+POLL_S = 0.1
 
 
 def main() -> None:
@@ -51,9 +54,11 @@ def main() -> None:
         json.dumps(variables),
     ]
     kept: dict[str, bytes] = {}
-    kills = 0
+    kills, first_s = 1, killed_after_a_seal(command)
+    kept = check(kept)
+    print(f"kill 1 after {first_s:4.1f} s: {len(kept)} runs are sealed", flush=True)
     while kills < arguments.kills:
-        seconds = draw.uniform(0, LATEST_S)
+        seconds = draw.uniform(0, LATEST * first_s)
         if not killed_after(seconds, command):
             raise SystemExit(f"The plan was through after {kills} kills: give it more blocks.")
         kills += 1
@@ -66,10 +71,29 @@ def main() -> None:
     print(f"{kills} kills, and every run was sealed once")
 
 
+def start(command: list[str]) -> subprocess.Popen:
+    with (RESULTS / "log").open("a") as log:
+        return subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
+
+
+def killed_after_a_seal(command: list[str]) -> float:
+    """Run the playbook until a run is sealed, kill it with its children, and return how long that took."""
+    began = time.monotonic()
+    with start(command) as playbook:
+        while not list(RESULTS.glob(SEALED)):
+            late = time.monotonic() - began > FIRST_SEAL_DEADLINE_S
+            if late:
+                os.killpg(playbook.pid, signal.SIGKILL)
+            if late or playbook.poll() is not None:
+                raise SystemExit(f"No run was sealed; see {RESULTS / 'log'}.")
+            time.sleep(POLL_S)
+        os.killpg(playbook.pid, signal.SIGKILL)
+    return time.monotonic() - began
+
+
 def killed_after(seconds: float, command: list[str]) -> bool:
     """Run the playbook and kill it, with its children, after so long; say whether that was before its end."""
-    with (RESULTS / "log").open("a") as log:
-        playbook = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
+    with start(command) as playbook:
         try:
             status = playbook.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -85,7 +109,7 @@ def check(kept: dict[str, bytes]) -> dict[str, bytes]:
     """See that at most one bundle is there, and that what was sealed before is as it was."""
     bundles = [path.parent for path in RESULTS.glob("[!.]*/plan.json")]
     assert len(bundles) <= 1, f"more than one bundle: {bundles}"
-    now = {str(path): path.read_bytes() for path in RESULTS.glob("[!.]*/runs/*/*/*/run.json")}
+    now = {str(path): path.read_bytes() for path in RESULTS.glob(SEALED)}
     for path, content in kept.items():
         assert now.get(path) == content, f"{path} was sealed and has changed"
     return now
