@@ -7,9 +7,12 @@ import json
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 
 LISTEN = "0A"  # state of a listening socket in /proc/net/tcp
+LOOKS = 10
+LOOK_AGAIN_S = 0.2
 
 
 def listeners() -> dict[int, str]:
@@ -37,20 +40,39 @@ def owner(inode: str) -> "int | None":
     return None
 
 
+def taker(port: int, slice_name: str) -> "dict | None":
+    """Who outside of the slice listens at the port; None if nobody does.
+
+    A service that starts or stops meanwhile (what a killed plan left prepares a session) leaves a socket without an
+    owner for a moment, so one whose owner is not visible is looked at again.
+    """
+    for look in range(LOOKS):
+        time.sleep(LOOK_AGAIN_S if look else 0)
+        inode = listeners().get(port)
+        if inode is None:
+            return None
+        pid = owner(inode)
+        try:
+            if pid is not None:
+                process = Path(f"/proc/{pid}")
+                if slice_name in (process / "cgroup").read_text():
+                    return None
+                return {"process": (process / "comm").read_text().strip(), "pid": pid}
+        except OSError:  # it ended while we looked
+            continue
+    return {"process": "a process that is not visible", "pid": None}
+
+
 def main() -> None:
     slice_name, *ports = sys.argv[1:]
     release = dict(
         line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
     )
-    listening = listeners()
     taken = []
     for port, what in (item.split("=", 1) for item in ports):
-        if int(port) not in listening:
-            continue
-        pid = owner(listening[int(port)])
-        if pid is None or slice_name not in Path(f"/proc/{pid}/cgroup").read_text():
-            name = Path(f"/proc/{pid}/comm").read_text().strip() if pid else "a process that is not visible"
-            taken.append({"port": int(port), "what": what, "process": name, "pid": pid})
+        found = taker(int(port), slice_name)
+        if found:
+            taken.append({"port": int(port), "what": what, **found})
     print(
         json.dumps(
             {
