@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ironbench.collect.cgroup import Sample
 from ironbench.collect.sar import SECOND_NS
 from ironbench.errors import IronbenchError
 from ironbench.files import encode_record, read_record, write_atomic
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
 
 END_S = 10.0
 """For systemd to end an overdue generator (after OVERDUE_S) and to notice."""
-LAST_SAMPLE_S = 0.3
-"""From the window's end until the observers have written all that is read of it: the sampler's next tenth of a
-second, and sar's sample of the last whole second before."""
+LAST_SAMPLE_S = 3.0
+"""What observers that live may take after the window's end to write the last that is read of it, on a busy machine too:
+the sampler its next tenth of a second, sar its sample of the last whole second. Who has not by then is judged so."""
+LAST_SAMPLE_POLL_S = 0.02
+FILE_TIME_NS = 10_000_000
+"""A file's time is that of the kernel's last tick, which is at most so old (CONFIG_HZ is 100 or more)."""
 
 
 class Ended(Record, frozen=True, kw_only=True):
@@ -151,8 +155,26 @@ def _generator_exit(place: Place) -> int | None:
 def _wait_for_last_sample(place: Place) -> None:
     """Let the observers write their last samples of the window."""
     result = place.directory / "load" / "load.json"
-    ended_ns = read_record(result, LoadResult).drained_ns if result.exists() else 0
-    time.sleep(max(0.0, (ended_ns - time.time_ns()) / SECOND_NS + LAST_SAMPLE_S))
+    if not result.exists():  # no generator ran here, and the hosts with one have waited already
+        return
+    drained_ns = read_record(result, LoadResult).drained_ns
+    second_ns = drained_ns // SECOND_NS * SECOND_NS
+    deadline = time.monotonic() + LAST_SAMPLE_S
+    while time.monotonic() < deadline:
+        sampled = _last_sample_ns(place) >= drained_ns
+        if (
+            sampled
+            and place.sar_data.exists()
+            and place.sar_data.stat().st_mtime_ns >= second_ns - FILE_TIME_NS
+        ):
+            return
+        time.sleep(LAST_SAMPLE_POLL_S)
+
+
+def _last_sample_ns(place: Place) -> int:
+    """When the sampler took the last sample that it has written whole; 0 before the first."""
+    lines = place.cgroup_record.read_bytes().split(b"\n")[1:-1]
+    return msgspec.json.decode(lines[-1], type=Sample).ns if lines else 0
 
 
 def _changed(before: Snapshot, after: Snapshot) -> bool:
