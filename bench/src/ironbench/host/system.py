@@ -85,11 +85,6 @@ def stop(*patterns: str) -> list[str]:
     return units
 
 
-def begin_to_stop(pattern: str) -> None:
-    """Ask for the end of every loaded unit that matches, and do not wait for it."""
-    run(["systemctl", "stop", "--no-block", "--", pattern])
-
-
 def active(pattern: str) -> list[str]:
     """Return the active units that match."""
     listing = run(

@@ -16,7 +16,7 @@ from ironbench.errors import IronbenchError
 from ironbench.files import encode_record
 from ironbench.host import system
 from ironbench.host.collect import collect
-from ironbench.host.place import PREPARE, app_pattern
+from ironbench.host.place import PREPARE
 from ironbench.records import Record, Session
 
 if TYPE_CHECKING:
@@ -40,14 +40,7 @@ def turn(place: Place, after: Session | None) -> Collected:
     if after is None:
         return collect(place)
     following = replace(place, session=after)
-
-    def go_on() -> None:
-        # The app takes half a second to end, and who prepares, and waits for that, as long to start.
-        if pattern := app_pattern(place.host):
-            system.begin_to_stop(pattern)
-        _start_preparing(following)
-
-    return collect(place, go_on)
+    return collect(place, lambda: _start_preparing(following))
 
 
 def ready(place: Place) -> dict[str, bool]:
