@@ -80,15 +80,17 @@ def killed_after_a_seal(command: list[str]) -> float:
     """Run the playbook until a run is sealed, kill it with its children, and return how long that took."""
     began = time.monotonic()
     with start(command) as playbook:
-        while not list(RESULTS.glob(SEALED)):
-            late = time.monotonic() - began > FIRST_SEAL_DEADLINE_S
-            if late:
-                os.killpg(playbook.pid, signal.SIGKILL)
-            if late or playbook.poll() is not None:
-                raise SystemExit(f"No run was sealed; see {RESULTS / 'log'}.")
+        while playbook.poll() is None and not sealed_files() and time.monotonic() - began < FIRST_SEAL_DEADLINE_S:
             time.sleep(POLL_S)
-        os.killpg(playbook.pid, signal.SIGKILL)
+        if playbook.poll() is None:
+            os.killpg(playbook.pid, signal.SIGKILL)
+    if not sealed_files():
+        raise SystemExit(f"No run was sealed; see {RESULTS / 'log'}.")
     return time.monotonic() - began
+
+
+def sealed_files() -> list[Path]:
+    return list(RESULTS.glob(SEALED))
 
 
 def killed_after(seconds: float, command: list[str]) -> bool:
@@ -109,7 +111,7 @@ def check(kept: dict[str, bytes]) -> dict[str, bytes]:
     """See that at most one bundle is there, and that what was sealed before is as it was."""
     bundles = [path.parent for path in RESULTS.glob("[!.]*/plan.json")]
     assert len(bundles) <= 1, f"more than one bundle: {bundles}"
-    now = {str(path): path.read_bytes() for path in RESULTS.glob(SEALED)}
+    now = {str(path): path.read_bytes() for path in sealed_files()}
     for path, content in kept.items():
         assert now.get(path) == content, f"{path} was sealed and has changed"
     return now

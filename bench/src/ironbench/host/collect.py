@@ -132,7 +132,7 @@ def _wait_for_last_sample(place: Place) -> None:
     deadline = time.monotonic() + LAST_SAMPLE_S
     while time.monotonic() < deadline:
         sar_ns = place.sar_data.stat().st_mtime_ns if place.sar_data.exists() else 0
-        if _last_sample_ns(place) >= drained_ns and sar_ns >= second_ns - FILE_TIME_NS:
+        if sar_ns >= second_ns - FILE_TIME_NS and _last_sample_ns(place) >= drained_ns:
             return
         time.sleep(LAST_SAMPLE_POLL_S)
 

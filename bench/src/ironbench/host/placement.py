@@ -9,6 +9,7 @@ connections from their own address to the app's port alone, and of no process ou
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import os
 import sys
@@ -27,8 +28,6 @@ from ironbench.load.spec import split_base_url
 from ironbench.records import SCHEMA, Record
 
 if TYPE_CHECKING:
-    import asyncio
-
     from ironbench.host.place import Place
     from ironbench.load.client import Address
 
@@ -103,8 +102,6 @@ def write_duty(place: Place, mount: Path, life_s: float) -> tuple[Address, Quest
 
 async def serve(duty: Duty) -> None:
     """Answer until ``life_s`` is over; raises OSError when the address cannot be listened at."""
-    import asyncio  # noqa: PLC0415 - every verb of a host imports this module, and only the service needs it
-
     turn = asyncio.Lock()
     attended = 0
 
@@ -162,8 +159,6 @@ def _refusal(reason: str) -> Answer:
 
 def main(file: str) -> None:
     """Serve; raises IronbenchError when that cannot be done."""
-    import asyncio  # noqa: PLC0415 - as above
-
     duty = read_record(Path(file), Duty)
     if not duty.token:
         raise IronbenchError(f"{file} holds no token; without one nobody is told anything.")

@@ -46,11 +46,6 @@ def show(unit: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-START_LIMIT = "start-limit-hit"
-"""Result of a unit that was started too often in a short time (five times in 10 s by default; systemd.unit(5)), as
-when a plan is broken off and begun anew again and again. That says nothing of the unit, and is not counted here."""
-
-
 def start(unit: str) -> bool:
     """Start a unit if it is not active; return whether it was not.
 
@@ -58,15 +53,8 @@ def start(unit: str) -> bool:
     """
     if show(unit)["ActiveState"] == "active":
         return False
-    argv = ["systemctl", "start", "--", unit]
     try:
-        try:
-            run(argv)
-        except IronbenchError:
-            if show(unit)["Result"] != START_LIMIT:
-                raise
-            run(["systemctl", "reset-failed", "--", unit])
-            run(argv)
+        run(["systemctl", "start", "--", unit])
     except IronbenchError as error:
         raise failed(unit, "did not start") from error
     if show(unit)["ActiveState"] != "active":
