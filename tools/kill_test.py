@@ -80,7 +80,11 @@ def killed_after_a_seal(command: list[str]) -> float:
     """Run the playbook until a run is sealed, kill it with its children, and return how long that took."""
     began = time.monotonic()
     with start(command) as playbook:
-        while playbook.poll() is None and not sealed_files() and time.monotonic() - began < FIRST_SEAL_DEADLINE_S:
+        while (
+            playbook.poll() is None
+            and not sealed_files()
+            and time.monotonic() - began < FIRST_SEAL_DEADLINE_S
+        ):
             time.sleep(POLL_S)
         if playbook.poll() is None:
             os.killpg(playbook.pid, signal.SIGKILL)
