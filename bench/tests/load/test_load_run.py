@@ -513,6 +513,22 @@ def test_sigterm_leaves_nothing(server, generators):
     assert list(generator.out.iterdir()) == []
 
 
+def test_sigterm_while_its_processes_start_ends_all_of_them(server, generators):
+    generator = generators(server.url, connections=16, threads=16, window_s=30.0)
+    wait_for(lambda: any(ignores_sigterm(pid) for pid in children(generator.process.pid)))
+    pids = children(generator.process.pid)
+    generator.process.terminate()
+
+    assert generator.process.wait(timeout=10) == 143
+    wait_for(lambda: not any(alive(pid) for pid in pids))
+
+
+def ignores_sigterm(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (ignored,) = (line.split()[1] for line in lines if line.startswith("SigIgn:"))
+    return bool(int(ignored, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def wait_for(condition, seconds=20.0):
     deadline = time.monotonic() + seconds
     while not condition():

@@ -25,6 +25,7 @@ from ironbench.records import Gate, Landing
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.connection import Connection as Pipe
+    from multiprocessing.context import ForkProcess
 
     from ironbench.load.landing import Finder
     from ironbench.load.spec import Prepared
@@ -76,9 +77,17 @@ class Crew:
         """Start them; each has laid out its share when this returns."""
         self.prepared = prepared
         self.warmup, self.window = Table(prepared.warmup), Table(prepared.window)
-        context = multiprocessing.get_context("fork")  # the tables are shared by being inherited
-        self._processes = []
+        self._processes: list[ForkProcess] = []
         self.pipes: list[Pipe] = []
+        try:
+            self._start(prepared)
+        except BaseException:
+            # A SIGTERM too: Python does not end before its processes, and these do not end by its request.
+            self.dismiss()
+            raise
+
+    def _start(self, prepared: Prepared) -> None:
+        context = multiprocessing.get_context("fork")  # the tables are shared by being inherited
         for share in shares(prepared.spec.load.threads, prepared.processes):
             ours, theirs = context.Pipe()
             arguments = (prepared, share, self.warmup, self.window, theirs)
@@ -99,8 +108,10 @@ class Crew:
         return dict(sorted(chain.from_iterable(ports.items() for ports in self.ask("ports"))))
 
     def dismiss(self) -> None:
-        """End all processes, whatever they do."""
+        """End all processes that have been started, whatever they do."""
         for process in self._processes:
+            if process.pid is None:
+                continue
             process.kill()
             process.join()
         for pipe in self.pipes:
