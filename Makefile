@@ -49,7 +49,7 @@ sandbox: venv root ## Make the throwaway host
 	@$(AS_ROOT) ansible-playbook -i inventory/sandbox playbooks/sandbox.yml
 
 .PHONY: bench
-bench: sandbox ## Everything: throwaway host, site.yml, a quick plan, its report (PROTOCOL=rigorous EXPERIMENTS="me signin" VARIANTS= SEED= STUDY=); again: goes on where it stopped
+bench: sandbox ## Everything: throwaway host, site.yml, a quick plan, its report (PROTOCOL=rigorous EXPERIMENTS="me signin" or all, VARIANTS= SEED= STUDY=); again: goes on where it stopped
 	@$(AS_ROOT) ansible-playbook -i inventory/sandbox site.yml playbooks/bench.yml -e '$(BENCH_VARIABLES)'
 	@$(if $(AS_ROOT),sudo chown -R "$$(id -u):$$(id -g)" results)
 	@ironbench report "$$(ls -td results/*/ | head -n 1)"
@@ -63,6 +63,13 @@ plan: venv ## What such a plan would do, and which effects it could see; measure
 kill-test: sandbox ## A plan on the throwaway host, its playbook killed at 20 random moments, in 10 min
 	@$(AS_ROOT) ansible-playbook -i inventory/sandbox site.yml
 	@$(AS_ROOT) python tools/kill_test.py
+
+.PHONY: faults
+faults: venv root ## Four throwaway hosts, and one thing broken after the other while they measure, in 15 min (FAULTS="valkey disk")
+	@$(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml playbooks/sandbox.yml
+	@$(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml site.yml
+	@$(AS_ROOT) python tools/faults.py $(FAULTS)
+	@$(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml playbooks/sandbox.yml -e sandbox_state=absent
 
 .PHONY: benchmark-app
 benchmark-app: $(if $(filter inventory/sandbox,$(INVENTORY)),sandbox,venv) ## What each lever costs, in 30 min (SECTIONS="me ladder", BLOCKS=10, INVENTORY=...); empties the database

@@ -54,6 +54,7 @@ valkey = Redis(
     host=settings.cache.host,
     port=settings.cache.port,
     db=settings.cache.database,
+    **settings.cache.login(),
     protocol=2,
     socket_timeout=VALKEY_TIMEOUT_S,
     socket_connect_timeout=VALKEY_TIMEOUT_S,
@@ -211,6 +212,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         client_side=True,
         client_side_prefix="auth-app:",
         pickle_type="null",
+        **settings.cache.login(),
     )
     await cache.init()
     await revocations.open()

@@ -58,7 +58,7 @@ def test_keys(tmp_path: Path, settings: Settings):
 @pytest.mark.parametrize("variant", ["baseline", "beyond"])
 def test_prepare(variant: str, database: Settings, settings_path: Path):
     cache = database.cache
-    with Redis(host=cache.host, port=cache.port, db=cache.database) as valkey:
+    with Redis(host=cache.host, port=cache.port, db=cache.database, **cache.login()) as valkey:
         valkey.set("left over", "x")
         lines = cli("prepare", "--variant", variant, "--users", "2").stdout.splitlines()
         assert not valkey.exists("left over")
@@ -142,3 +142,15 @@ def test_check_says_what_would_not_serve():
     refused = cli("check", "--variant", "nonsense", check=False)
     assert refused.returncode != 0
     assert "baseline" in refused.stderr
+
+
+def test_check_reads_valkeys_password(tmp_path: Path, settings: Settings):
+    none = write_settings(
+        tmp_path / "settings.toml", settings, cache={"user": "auth", "password_file": "/nowhere"}
+    )
+    refused = cli("check", "--variant", "final", settings=none, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "auth-app: cache.password_file /nowhere cannot be read (No such file or directory): "
+        "write the password of auth to it.\n"
+    )

@@ -197,7 +197,7 @@ def test_one_email_in_50_concurrent_signups(app: App):
 def test_nothing_in_valkey_is_a_password_or_a_token(app: App, session: Session):
     remember(app, session.access)
     cache = app.settings.cache
-    with Redis(host=cache.host, port=cache.port, db=cache.database) as valkey:
+    with Redis(host=cache.host, port=cache.port, db=cache.database, **cache.login()) as valkey:
         dumped = b"".join(key + (valkey.dump(key) or b"") for key in valkey.scan_iter())
     assert b"argon2" not in dumped
     assert session.access.encode() not in dumped

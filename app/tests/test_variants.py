@@ -95,7 +95,7 @@ SENSELESS = [
     (replace(BASELINE, me_handler="direct"), "set response=msgspec"),
 ]
 NO_VALUES = [
-    replace(FINAL, argon2_lanes=2),
+    replace(FINAL, argon2_lanes=3),
     replace(FINAL, tokens="hs256"),
     replace(FINAL, server="gunicorn"),
 ]

@@ -239,8 +239,13 @@ def write_raw(
     after=None,
     foreign=0.0,
     steal=0.0,
+    slow_callbacks=None,
+    search=None,
 ):
-    """Write what one host leaves behind; the app uses ``app_share`` of each of its CPUs."""
+    """Write what one host leaves behind; the app uses ``app_share`` of each of its CPUs.
+
+    ``slow_callbacks`` makes the debug log of a session's app.
+    """
     directory = raw / "box"
     rate = session.experiment.load.rate
     durations_ns = latencies(count=round(rate * WINDOW_S)) if durations_ns is None else durations_ns
@@ -262,6 +267,10 @@ def write_raw(
     (directory / "cgroup.jsonl").write_text(_cgroup(app_share, foreign))
     (directory / "sar.json").write_text(_sar(app_share, foreign, steal))
     (directory / "sar.txt").write_text("sar\n")
+    if slow_callbacks is not None:
+        (directory / "slow_callbacks.jsonl").write_bytes(slow_callbacks(session))
+    if search is not None:
+        (directory / "load/search.json").write_bytes(msgspec.json.encode(search))
     (directory / "journal.txt").write_text("")
     return raw
 

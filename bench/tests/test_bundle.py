@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import resource
+import shutil
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ from ironbench.files import read_record
 from ironbench.ingest import merge_distributions, read_collected, read_distribution
 from ironbench.load.histogram import Histograms, merge
 from ironbench.plan import make_session, pending
-from ironbench.records import Gate, Run
+from ironbench.records import Finding, Gate, LoadResult, Run
 from ironbench.report import write_report
 
 from .made import (
@@ -25,6 +27,7 @@ from .made import (
     due,
     experiment,
     handed_in,
+    host,
     load_result,
     new_bundle,
     plan,
@@ -177,6 +180,84 @@ def test_what_hosts_hand_in_is_sealed_as_from_a_directory(tmp_path):
     assert handed.files == copied.files
     assert len(handed.files) > 5
     assert bundles.read_runs(bundle) == [handed]
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing(bundle, tmp_path):
+    """Here the limit is of this process's files; the kernel refuses to write as on a full disk."""
+    collected = read_collected(handed_in(raw_of(bundle, tmp_path / "raw", due(bundle))))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(IronbenchError) as refused:
+            bundles.seal_collected(bundle, collected)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(refused.value).startswith(f"{bundle} cannot be written (File too large); make it possible")
+    assert not list(bundle.rglob(".*"))
+    assert bundles.read_runs(bundle) == []
+    bundles.seal_collected(bundle, collected)
+
+
+def test_two_generators_are_one_run(bundle, tmp_path):
+    raw = raw_of(bundle, tmp_path / "raw", due(bundle))
+    shutil.copytree(raw / "box", raw / "box2")
+    (raw / "box2/host.json").write_bytes(msgspec.json.encode(host(name="box2")))
+    run = bundles.seal(bundle, raw, started_ns=1)
+    (kept,) = bundles.read_runs(bundle)
+    directory = bundles.run_directory(bundle, run.run)
+    one = read_record(raw / "box/load/load.json", LoadResult)
+    assert kept.load.completed == 2 * one.completed == kept.load.latency.count
+    assert kept.load.offered_rps == 2 * one.offered_rps
+    assert merge_distributions([read_distribution(directory / "raw")]) == kept.load.latency
+    assert f"{kept.load.completed}]" in (directory / "latency.hgrm").read_text()
+    assert {cpu.host for cpu in kept.cpu} == {"box", "box2"}
+
+
+def without_result(bundle, directory):
+    """What a host hands in whose generator was killed."""
+    raw = raw_of(bundle, directory, due(bundle))
+    shutil.rmtree(raw / "box/load")
+    (raw / "box/generator.txt").write_text("ironbench: the last words\n")
+    return [replace(one, generator_exit=-9) for one in read_collected(handed_in(raw))]
+
+
+def test_a_session_without_a_result_is_lost_and_comes_again(bundle, tmp_path):
+    run = due(bundle)
+    with pytest.raises(bundles.SessionLostError) as told:
+        bundles.seal_collected(bundle, without_result(bundle, tmp_path / "raw"))
+    (fault,) = told.value.lost.instrument_faults
+    assert (fault.kind, fault.host) == ("generator-died", "box")
+    assert fault.detail == "the generator was killed by SIGKILL: the last words"
+    assert due(bundle) == run, "it is pending as before"
+    assert bundles.read_contents(bundle).lost == [told.value.lost]
+    kept = bundle / "lost" / run.key / "1"
+    assert (kept / "raw/box/generator.txt").is_file()
+
+    results, text = write_report(bundle)
+    assert [fault.kind for faults in results.lost.values() for fault in faults] == ["generator-died"]
+    assert "was killed by SIGKILL" in text
+    bundles.seal(bundle, raw_of(bundle, tmp_path / "again", run), started_ns=1)
+    assert [one.run for one in bundles.read_runs(bundle)] == [run]
+
+
+def test_a_session_that_is_lost_again_and_again_ends_the_plan(bundle, tmp_path):
+    run = due(bundle)
+    faults = [Finding(kind="session-lost", host="box", detail="the cable is out.")]
+    assert bundles.lose_pending(bundle, faults).number == 1
+    with pytest.raises(
+        IronbenchError, match=r"was lost 2 times, the last time because of box: the cable is out\.$"
+    ):
+        bundles.lose_pending(bundle, faults)
+    assert [lost.number for lost in bundles.read_contents(bundle).lost] == [1, 2]
+    bundles.seal(bundle, raw_of(bundle, tmp_path / "raw", run), started_ns=1)
+
+
+def test_a_lost_session_that_cannot_be_read_is_named(bundle):
+    bundles.lose_pending(bundle, [])
+    (file,) = bundle.glob("lost/*/1/lost.json")
+    file.write_bytes(file.read_bytes()[:40])
+    (damage,) = bundles.read_contents(bundle).damaged
+    assert damage.move == file.parent.relative_to(bundle).as_posix()
 
 
 def test_what_cannot_be_sealed_leaves_nothing(bundle, tmp_path):

@@ -19,7 +19,6 @@ DIRECTION = Claim(
 RATIO = Claim(
     id="me-ratio", says="half", source="me, table", kind="ratio", comparison=ME, ratio=0.5, tolerance=0.2
 )
-SHARE = Claim(id="argon", says="22 %", source="me", kind="share", published={"argon2": 22.0}, tolerance=0.2)
 RECORD = Claim(id="log", says="one of three", source="me", kind="record", rule="published-is-mean")
 
 
@@ -32,7 +31,6 @@ def test_good_claims_round_trip(tmp_path):
     claims = [
         DIRECTION,
         RATIO,
-        SHARE,
         RECORD,
         replace(DIRECTION, id="same", kind="mechanism", expects="same"),
     ]
@@ -78,7 +76,6 @@ BAD = {
     "is of kind record and gives no `rule`": [replace(RECORD, rule="")],
     "is of kind direction and gives `rule`, which belongs to record": [replace(DIRECTION, rule="x")],
     "is judged by the rule 'dice', and there are published-is-mean": [replace(RECORD, rule="dice")],
-    "is of kind share and gives no `tolerance`": [replace(SHARE, tolerance=None)],
     "has ratio -1; a ratio is above 0": [replace(RATIO, ratio=-1.0)],
     "has tolerance 0; give a part above 0": [replace(RATIO, tolerance=0.0)],
     "rests on the metric 'speed', and there are app_cpu_ms": [

@@ -60,7 +60,7 @@ def test_plan_pending_seal_report(make, run, tmp_path):
         code, out, _ = run("seal", bundle, "--json", stdin=handed_in(raw, started_ns=began_ns))
         sealed = json.loads(out)
         assert (code, sealed["sealed"], sealed["faults"], sealed["outcomes"]) == (0, number, [], [])
-        assert sealed["line"].startswith(f"run {number} of 3: signin, block 1, ")
+        assert sealed["line"].startswith(f"Sealed run {number} of 3: signin, block 1, ")
         assert "| 3.0 rps, mean 60.0 ms, p90 n<10, app 205.0" in sealed["line"]
         if number < 3:
             assert sealed["line"].endswith(" left")
@@ -103,7 +103,7 @@ def test_default_id_and_drawn_seed(make, tmp_path):
         (("--protocol", "slow"), "ironbench: study made has no protocol 'slow'; it has quick, short.\n"),
         (
             ("--experiment", "ping"),
-            "ironbench: study made has no experiment 'ping'; it has signin, me.\n",
+            "ironbench: study made has no experiment 'ping'; it has signin, me, all.\n",
         ),
         (("--retries", "-1"), "ironbench: --retries -1 is too low; give 0 or more.\n"),
     ],

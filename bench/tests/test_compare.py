@@ -202,6 +202,16 @@ def test_another_layout_is_refused(first, second):
     assert answer.between == []
 
 
+def test_another_layout_may_be_what_is_compared(first, second):
+    other = second(layout=replace(LAYOUT, load_generator="5,7"), shares={"baseline": 0.5, "final": 0.3})
+    sides = [read_side(letter, path) for letter, path in zip("AB", (first, other), strict=True)]
+    answer = compare(sides, ["app_cpu_ms"], factor="layout")
+    assert answer.refused == []
+    assert [one.fact == "layout.load_generator" for one in answer.differences] == [True]
+    calls = {one.variant: one.calls[1] for one in answer.between}
+    assert calls == {"baseline": "higher", "final": "equivalent"}
+
+
 def test_name_of_a_layout_is_no_difference(first, second):
     answer = compared(first, second(layout=replace(LAYOUT, name="renamed")))
     assert answer.refused == []

@@ -7,11 +7,12 @@ from ironbench.judge import (
     GENERATOR_CPU,
     STEAL,
     Evidence,
+    Generator,
     HostEvidence,
     judge,
 )
 from ironbench.plan import make_session
-from ironbench.records import Affinity, Gate
+from ironbench.records import SCHEMA, Affinity, ClockReading, Clocks, Gate
 
 from .made import (
     LAYOUT,
@@ -43,6 +44,7 @@ def evidence(
     thirds=None,
     beside_thirds=None,
     expect_saturation=False,
+    clocks=None,
     **changes,
 ):
     one = experiment(
@@ -61,9 +63,10 @@ def evidence(
     )
     return Evidence(
         session=make_session(made, made.runs[0]),
-        generator="box",
+        generators=[Generator(host="box", load=load or load_result(), background=beside)],
         load=load or load_result(),
         background=beside,
+        clocks=clocks or {},
         hosts=[replace(box, **changes)],
         third_means_ms=thirds,
         background_third_means_ms=beside_thirds,
@@ -271,6 +274,72 @@ def test_failed_gate_is_an_outcome_and_no_saturation():
 def test_findings_name_their_host_and_limit():
     fault = judge(evidence(cores=[core(0, steal=9.0)]))[0][0]
     assert (fault.host, fault.value, fault.threshold) == ("box", 9.0, STEAL.limit)
+
+
+def clock(offset_ms=0.0, bound_ms=0.1, **changes):
+    return ClockReading(peer="data", offset_ms=offset_ms, bound_ms=bound_ms, **changes)
+
+
+def clocks(before, after=None):
+    return {"load": Clocks(schema=SCHEMA, before=[before], after=[after or clock()])}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_clocks_that_differ_by_more_than_a_tenth_of_the_margin_of_the_window(sign):
+    """The window is of 8 s, so 2 per mille are 16 ms; the reading itself may be off by its bound."""
+    assert faults(clocks=clocks(clock(sign * 16.0))) == []
+    assert faults(clocks=clocks(clock(sign * 17.0, 1.5))) == []
+    assert faults(clocks=clocks(clock(sign * 17.0))) == ["clock-offset"]
+    assert faults(clocks=clocks(clock(), clock(sign * 17.0))) == ["clock-offset"], "stepped in the window"
+    (fault,) = judge(evidence(clocks=clocks(clock(sign * 500.0))))[0]
+    assert (fault.host, fault.value, fault.threshold) == ("data", sign * 500.0, 16.0)
+    assert f"{sign * 500.0:+.1f} ms from that of load" in fault.detail
+
+
+def test_a_short_window_asks_no_more_of_clocks_than_a_network_can_tell():
+    short = load_result(window_s=1.0)
+    assert faults(load=short, clocks=clocks(clock(10.0))) == []
+    assert faults(load=short, clocks=clocks(clock(11.0))) == ["clock-offset"]
+
+
+def test_a_clock_that_nobody_could_read_is_none_to_trust():
+    assert faults(clocks=clocks(clock(bound_ms=16.0))) == []
+    assert faults(clocks=clocks(clock(bound_ms=17.0))) == ["clock-unknown"]
+    (fault,) = judge(evidence(clocks=clocks(clock(), clock(unknown="the service cannot be reached"))))[0]
+    assert (fault.kind, fault.host) == ("clock-unknown", "data")
+    assert fault.detail == "its clock could not be read after the load: the service cannot be reached"
+    (fault,) = judge(evidence(clocks={"load": Clocks(schema=SCHEMA, before=[clock()])}))[0]
+    assert (fault.kind, fault.host) == ("clock-unknown", "load")
+
+
+def test_generators_that_did_not_start_together():
+    def started(apart_ms):
+        both = [
+            Generator(host=name, load=load_result(idle_until_ns=START + round(late * 1e6)))
+            for name, late in (("load1", 0), ("load2", apart_ms))
+        ]
+        return [fault.kind for fault in judge(replace(evidence(), generators=both))[0]]
+
+    assert started(16.0) == []
+    assert started(17.0) == ["generators-apart"]
+
+
+def test_each_generator_is_judged_by_itself():
+    both = [Generator(host="load1", load=load_result()), Generator(host="load2", load=late(34.0))]
+    (fault,) = judge(replace(evidence(), generators=both))[0]
+    assert (fault.kind, fault.host) == ("generator-late", "load2")
+
+
+def test_who_is_killed_from_outside_has_not_crashed():
+    for how in ({"active": "failed", "result": "signal"}, {"restarts": 1, "invocation": "valkey-2"}):
+        killed = evidence(after=with_unit(10, "valkey", killed=True, **how))
+        found, results = judge(killed)
+        assert ([fault.kind for fault in found], results) == (["service-killed"], [])
+        crashed = evidence(after=with_unit(10, "valkey", **how))
+        assert ([fault.kind for fault in judge(crashed)[0]], outcomes(after=crashed.hosts[0].after)) == (
+            [],
+            ["crash"],
+        )
 
 
 def test_snapshot_times_alone_are_no_clock_step():

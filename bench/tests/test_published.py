@@ -14,7 +14,7 @@ from ironbench.errors import IronbenchError
 from ironbench.files import decode_record, encode_record
 from ironbench.importing.bundle import import_bundle
 from ironbench.importing.files import read_sar, read_wrk2
-from ironbench.metrics import METRICS
+from ironbench.metrics import METRICS, PLAN_METRICS
 from ironbench.plan import make_plan
 from ironbench.published import RULES, Published, judge_record, load_published, published_series
 from ironbench.records import Claim, Claims
@@ -297,8 +297,8 @@ def test_claims_load_and_say_how_they_are_judged(claims):
     for claim in claims:
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", claim.id)
         assert claim.says.endswith(".")
-        assert claim.comparison is None or claim.comparison.metric in METRICS
-        assert claim.comparison or claim.rule or claim.not_testable or claim.kind == "share", claim.id
+        assert claim.comparison is None or claim.comparison.metric in (*METRICS, *PLAN_METRICS)
+        assert claim.comparison or claim.rule or claim.not_testable or claim.share, claim.id
         assert not claim.not_testable or claim.not_testable.endswith(".")
 
 

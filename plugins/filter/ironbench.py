@@ -6,11 +6,17 @@ import base64
 import difflib
 import hashlib
 import hmac
+import ipaddress
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ansible.errors import AnsibleFilterError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BENCH_GROUPS = ("app", "database", "cache", "load_generators")
 SCRAM_ITERATIONS = 4096  # PostgreSQL's default scram_iterations
 
 
@@ -70,16 +76,19 @@ LAYOUT_SHARES = ({"cache", "housekeeping"},)
 """Who may share CPUs on a layout that is not packed: the article's eight cores are all taken."""
 
 
-def layout_findings(layout: object) -> list[str]:
-    """What is wrong with an inventory's core_layout, one sentence each; empty when nothing is."""
+OWNER_GROUPS = {"app": "app", "database": "database", "cache": "cache", "load_generators": "load_generator"}
+"""Whose CPUs a host of a group must have; a host of several machines needs no others."""
+
+
+def layout_findings(layout: object, groups: Iterable[str] = BENCH_GROUPS) -> list[str]:
+    """What is wrong with the core_layout of a host of these groups, one sentence each; empty when nothing is."""
     if not isinstance(layout, dict) or "name" not in layout:
         return [
             f"core_layout must name the layout and the CPUs of {', '.join(LAYOUT_OWNERS)}: see inventory/fx8320."
         ]
     known = {"name", "packed", *LAYOUT_OWNERS}
-    findings = [
-        f"core_layout has no '{owner}': give it CPUs." for owner in LAYOUT_OWNERS if not layout.get(owner)
-    ]
+    owners = [OWNER_GROUPS[group] for group in BENCH_GROUPS if group in groups] + ["housekeeping"]
+    findings = [f"core_layout has no '{owner}': give it CPUs." for owner in owners if not layout.get(owner)]
     findings += [
         f"core_layout knows no '{key}': use {', '.join(sorted(known))}."
         for key in sorted(layout.keys() - known)
@@ -89,7 +98,7 @@ def layout_findings(layout: object) -> list[str]:
     cpus: dict[str, set[int]] = {}
     for owner in LAYOUT_OWNERS:
         try:
-            cpus[owner] = set(cpu_list(layout[owner]))
+            cpus[owner] = set(cpu_list(layout.get(owner, "")))
         except AnsibleFilterError as error:
             return [f"core_layout.{owner}: {error}"]
     if layout.get("packed"):
@@ -111,8 +120,101 @@ def missing_cpus(layout: dict[str, str], online: str) -> list[str]:
         f"core_layout gives {owner} the CPUs {layout[owner]}, but this host has {online}: "
         "choose among them, or use a packed layout (inventory/sandbox)."
         for owner in LAYOUT_OWNERS
-        if set(cpu_list(layout[owner])) - there
+        if set(cpu_list(layout.get(owner, ""))) - there
     ]
+
+
+LISTENERS = {
+    "app": {"auth_app_address": "the app"},
+    "database": {"postgresql_address": "PostgreSQL", "pgbouncer_address": "PgBouncer"},
+    "cache": {"valkey_address": "Valkey"},
+}
+"""By group, the variables that name what its services listen at."""
+REACHES = {
+    "auth_app_database_address": ("app", "database", "pgbouncer_address"),
+    "auth_app_cache_address": ("app", "cache", "valkey_address"),
+}
+"""Variable -> the group that has it, and the group and the variable of the peer that it names."""
+
+
+def peer_findings(hosts: dict[str, dict[str, Any]]) -> list[str]:
+    """What is wrong with the addresses of a bench's hosts, one sentence each; empty when nothing is.
+
+    ``hosts`` has, by name, ``groups`` and the hosts' values of the variables of LISTENERS and REACHES,
+    ``pgbouncer_clients``, ``bench_address`` and ``bench_base_url``.
+    """
+    used = {group for host in hosts.values() for group in host["groups"] if group in BENCH_GROUPS}
+    # Hosts that have everything are benches of their own, however many an inventory has.
+    alone = all(used <= set(host["groups"]) for host in hosts.values())
+    findings = [
+        f"{variable} of {name} {wrong}: give the private address at which its peers reach {what} there."
+        for name, host in hosts.items()
+        for variable, what in _listeners(host, alone=alone).items()
+        if (wrong := _address_fault(host.get(variable), loopback=alone or variable == "postgresql_address"))
+    ]
+    return findings if findings or alone else _reach_findings(hosts)
+
+
+def _listeners(host: dict[str, Any], *, alone: bool) -> dict[str, str]:
+    """What listens at the addresses of a host, by variable."""
+    found = {
+        variable: what for group in host["groups"] for variable, what in LISTENERS.get(group, {}).items()
+    }
+    return found if alone else found | {"bench_address": "the bench"}
+
+
+def _reach_findings(hosts: dict[str, dict[str, Any]]) -> list[str]:
+    """Addresses of several hosts that do not fit each other."""
+
+    def first(group: str) -> str:
+        return next((name for name, host in hosts.items() if group in host["groups"]), "")
+
+    missing = [group for group in BENCH_GROUPS if not first(group)]
+    if missing:
+        return [f"The inventory has no host in the group {group}: a bench needs one." for group in missing]
+    findings = []
+    for variable, (group, peer_group, peer_variable) in REACHES.items():
+        here, there = first(group), first(peer_group)
+        mine, theirs = hosts[here][variable], hosts[there][peer_variable]
+        if mine != theirs:
+            findings.append(
+                f"{variable} of {here} is {mine}, and {peer_variable} of {there} is {theirs}: give both the private "
+                f"address of {there}."
+            )
+    app, database = first("app"), first("database")
+    address, clients = hosts[app]["auth_app_address"], hosts[database]["pgbouncer_clients"]
+    if address not in clients:
+        findings.append(
+            f"pgbouncer_clients of {database} is {', '.join(clients)}, and the app's host {app} has {address}: add that."
+        )
+    findings += [
+        f"bench_base_url of {name} is {host['bench_base_url']}, and auth_app_address of {app} is {address}: name the same."
+        for name, host in hosts.items()
+        if urlsplit(host["bench_base_url"]).hostname != address
+    ]
+    if hosts[app]["bench_address"] != address:
+        findings.append(
+            f"bench_address of {app} is {hosts[app]['bench_address']}, and auth_app_address is {address}: give both the "
+            "same."
+        )
+    return findings
+
+
+def _address_fault(address: object, *, loopback: bool) -> str:
+    """Why services cannot listen at an address, as the end of a sentence; empty where they can."""
+    if not address:
+        return "is missing"
+    try:
+        parsed = ipaddress.ip_address(str(address))
+    except ValueError:
+        return f"is '{address}', which is no IP address"
+    if parsed.is_unspecified:
+        return f"is {address}, which is every address that the host has"
+    if parsed.is_loopback and not loopback:
+        return f"is {address}, which other hosts cannot reach"
+    if parsed.is_global or parsed.is_multicast:
+        return f"is {address}, which is a public address"
+    return ""
 
 
 def unknown_variables(names: list[str], specs: dict[str, list[str]]) -> list[str]:
@@ -132,6 +234,26 @@ def unknown_variables(names: list[str], specs: dict[str, list[str]]) -> list[str
     return findings
 
 
+def step_failures(hostvars: Any, hosts: list[str], steps: list[str]) -> list[dict[str, str]]:
+    """Which of some registered commands failed, or did not reach their host: host and detail of each.
+
+    A step that a host has not registered, or has skipped, has not failed.
+    """
+    failures = []
+    for host in hosts:
+        for step in steps:
+            result = hostvars[host].get(step) or {}
+            unreachable = result.get("unreachable", False)
+            if unreachable or result.get("rc", 0) != 0 or (result.get("failed") and "rc" not in result):
+                said = [result.get("stderr"), result.get("stdout"), result.get("msg")]
+                lines = next((text.strip() for text in said if text and text.strip()), "no reason was given")
+                detail = lines.splitlines()[0].removeprefix("ironbench: ")
+                failures.append(
+                    {"host": host, "detail": f"it was not reached: {detail}" if unreachable else detail}
+                )
+    return failures
+
+
 class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
@@ -139,6 +261,8 @@ class FilterModule:
             "debian_postgresql": debian_postgresql,
             "layout_findings": layout_findings,
             "missing_cpus": missing_cpus,
+            "peer_findings": peer_findings,
             "scram_verifier": scram_verifier,
+            "step_failures": step_failures,
             "unknown_variables": unknown_variables,
         }

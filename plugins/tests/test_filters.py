@@ -114,3 +114,92 @@ def test_what_ironbench_layout_prints_passes_the_preflight(cpus):
     layout = yaml.safe_load(text(advice))["core_layout"]
     assert filters.layout_findings(layout) == []
     assert filters.missing_cpus(layout, f"0-{cpus - 1}") == []
+
+
+# --- several hosts -----------------------------------------------------------------------------
+
+APP, DATA, LOAD = "10.0.0.11", "10.0.0.12", "10.0.0.13"
+
+
+def bench(**changes):
+    """Three hosts as inventory/three_hosts has them; ``changes`` by host."""
+    common = {
+        "auth_app_address": APP,
+        "auth_app_database_address": DATA,
+        "auth_app_cache_address": DATA,
+        "postgresql_address": "127.0.0.1",
+        "pgbouncer_address": DATA,
+        "pgbouncer_clients": [APP],
+        "valkey_address": DATA,
+        "bench_base_url": f"http://{APP}:8000",
+    }
+    groups = {
+        "app1": (APP, ["app"]),
+        "data1": (DATA, ["database", "cache"]),
+        "load1": (LOAD, ["load_generators"]),
+    }
+    return {
+        name: common | {"bench_address": address, "groups": own} | changes.get(name, {})
+        for name, (address, own) in groups.items()
+    }
+
+
+def test_addresses_that_fit_have_no_fault():
+    assert filters.peer_findings(bench()) == []
+    alone = dict.fromkeys(("auth_app", "postgresql", "pgbouncer", "valkey"), "127.0.0.1")
+    own = {f"{role}_address": address for role, address in alone.items()}
+    own |= {"groups": list(filters.BENCH_GROUPS)}
+    assert filters.peer_findings({"box": own}) == []
+    assert filters.peer_findings({"box": own, "other": own}) == [], "two benches of one machine each"
+
+
+@pytest.mark.parametrize(
+    ("host", "change", "words"),
+    [
+        (
+            "data1",
+            {"valkey_address": "0.0.0.0"},
+            "valkey_address of data1 is 0.0.0.0, which is every address",
+        ),
+        ("data1", {"pgbouncer_address": "::"}, "pgbouncer_address of data1 is ::, which is every address"),
+        ("app1", {"auth_app_address": "8.8.8.8"}, "auth_app_address of app1 is 8.8.8.8, which is a public"),
+        ("app1", {"auth_app_address": "app.example"}, "is 'app.example', which is no IP address"),
+        ("data1", {"valkey_address": "127.0.0.1"}, "which other hosts cannot reach"),
+        ("load1", {"bench_address": ""}, "bench_address of load1 is missing"),
+        ("app1", {"auth_app_cache_address": "10.0.0.9"}, "valkey_address of data1 is 10.0.0.12: give both"),
+        ("data1", {"pgbouncer_clients": ["10.0.0.9"]}, "has 10.0.0.11: add that"),
+        (
+            "load1",
+            {"bench_base_url": "http://127.0.0.1:8000"},
+            "bench_base_url of load1 is http://127.0.0.1:8000",
+        ),
+        ("app1", {"bench_address": "10.0.0.99"}, "bench_address of app1 is 10.0.0.99"),
+        ("load1", {"groups": []}, "no host in the group load_generators"),
+    ],
+)
+def test_addresses_that_cannot_be_are_one_sentence(host, change, words):
+    (finding,) = filters.peer_findings(bench(**{host: change}))
+    assert words in finding
+    assert finding.count(": ") == 1 or "http" in finding
+
+
+def test_a_host_of_several_needs_the_cpus_of_its_own_groups_only():
+    layout = {"name": "load-4", "load_generator": "0-2", "housekeeping": "3"}
+    assert filters.layout_findings(layout, ["load_generators", "sandbox"]) == []
+    assert "no 'app'" in filters.layout_findings(layout, ["app"])[0]
+    assert filters.missing_cpus(layout, "0-3") == []
+    assert len(filters.missing_cpus(layout, "0-2")) == 1
+
+
+def test_which_steps_failed():
+    hostvars = {
+        "a": {"__started": {"rc": 0, "stdout": "{}"}, "__shared": {"skipped": True, "changed": False}},
+        "b": {"__started": {"rc": 2, "stderr": "ironbench: PostgreSQL is away.\nmore", "stdout": ""}},
+        "c": {"__started": {"unreachable": True, "msg": "Connection timed out"}},
+        "d": {},
+    }
+    assert filters.step_failures(hostvars, list("abcd"), ["__started", "__shared"]) == [
+        {"host": "b", "detail": "PostgreSQL is away."},
+        {"host": "c", "detail": "it was not reached: Connection timed out"},
+    ]
+    assert filters.step_failures(hostvars, ["a", "d"], ["__started", "__shared"]) == []

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from auth_app.error_handlers import add_error_handlers
-from auth_app.routes import serialization, session, system
+from auth_app.routes import cryptography, serialization, session, system
 from auth_app.settings import Settings
 from auth_app.variants import levers_of
 from auth_app.wiring import add_middlewares, build_services, profile_router, watch_event_loop
@@ -33,6 +33,7 @@ def create_app(settings: Settings, variant: str) -> FastAPI:
     app.include_router(session.router, prefix=API)
     app.include_router(system.router)
     app.include_router(serialization.router)
+    app.include_router(cryptography.router)
     add_error_handlers(app)
     add_middlewares(app, levers)
     return app

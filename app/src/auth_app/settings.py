@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +13,17 @@ DEFAULT_PATH = Path("/etc/auth-app/settings.toml")
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
+
+
+def _password(section: str, file: str, user: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        msg = (
+            f"{section}.password_file {file} cannot be read "
+            f"({error.strerror}): write the password of {user} to it."
+        )
+        raise AuthAppError(msg) from error
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,20 +40,30 @@ class Database(Section, frozen=True, kw_only=True):
     """Whether PgBouncer follows prepared statements (1.21 or newer, with max_prepared_statements > 0)."""
 
     def password(self) -> str:
-        try:
-            return Path(self.password_file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            msg = (
-                f"database.password_file {self.password_file} cannot be read "
-                f"({error.strerror}): write the password of {self.user} to it."
-            )
-            raise AuthAppError(msg) from error
+        return _password("database", self.password_file, self.user)
+
+
+class Login(TypedDict, total=False):
+    """Arguments of a client of Valkey."""
+
+    username: str
+    password: str
 
 
 class Cache(Section, frozen=True, kw_only=True):
     host: str
     port: Port
     database: Annotated[int, Meta(ge=0)] = 0
+    user: str = ""
+    password_file: str = ""
+    """Both empty: Valkey asks for no login."""
+
+    def login(self) -> Login:
+        """Return what a client needs to log in; nothing where that is not asked for."""
+        if not self.password_file:
+            return {}
+        password = _password("cache", self.password_file, self.user)
+        return {"username": self.user, "password": password}
 
 
 class Keys(Section, frozen=True, kw_only=True):

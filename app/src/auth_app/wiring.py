@@ -100,6 +100,7 @@ def check(settings: Settings, levers: Levers) -> None:
     """``AuthAppError`` when settings, keys and levers would not serve."""
     refuse_conflicts(levers)
     build_tokens(settings, levers)
+    settings.cache.login()
 
 
 def build_services(settings: Settings, levers: Levers) -> Services:
@@ -242,6 +243,7 @@ def build_valkey(cache: Cache) -> Redis:
         host=cache.host,
         port=cache.port,
         db=cache.database,
+        **cache.login(),
         protocol=2,
         socket_timeout=VALKEY_TIMEOUT_S,
         socket_connect_timeout=VALKEY_TIMEOUT_S,

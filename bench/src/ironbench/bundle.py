@@ -12,6 +12,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from ironbench.files import (
     write_atomic,
     write_synced,
 )
-from ironbench.ingest import LATENCY_LOG, read_distribution, read_evidence, unpack
+from ironbench.ingest import latency_log, read_distribution, read_evidence, unfinished, unpack
 from ironbench.judge import judge, loads
 from ironbench.plan import make_session, next_run, same_question
 from ironbench.published import Published
@@ -40,13 +41,17 @@ from ironbench.records import (
     Claim,
     Claims,
     Collected,
+    Finding,
     Git,
     Imported,
+    Lost,
     Manifest,
     Plan,
     PlannedRun,
+    QueryPlanRecord,
     Record,
     Run,
+    Session,
     Study,
 )
 from ironbench.study import study_digest
@@ -64,6 +69,9 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 CLAIMS = "claims.json"
 RESULTS = "results.json"
 PUBLISHED = "published.json"
+LOST = "lost"
+"""Directory of the sessions that came to nothing: KEY/NUMBER/lost.json, with their raw outputs if there are any."""
+QUERY_PLANS = "query_plans"
 _CREATING = ".creating"
 """End of a bundle's directory name until it is complete."""
 _SEALING = ".sealing"
@@ -72,6 +80,14 @@ _SEALING = ".sealing"
 
 class GateFailedError(IronbenchError):
     """The endpoint does not answer as the experiment expects; there is nothing to measure."""
+
+
+class SessionLostError(IronbenchError):
+    """A generator left no result, so there is nothing to judge; that is noted, and the run stays pending."""
+
+    def __init__(self, lost: Lost) -> None:
+        super().__init__("; ".join(fault.detail for fault in lost.instrument_faults))
+        self.lost = lost
 
 
 DamageKind = Literal["unreadable", "other-schema", "foreign", "changed"]
@@ -102,6 +118,8 @@ class Contents(Record, frozen=True, kw_only=True):
     environment: dict[str, dict]
     """What each host told of itself, by host."""
     damaged: list[Damage]
+    lost: list[Lost]
+    """Sessions that came to nothing, by run and number."""
 
 
 def version() -> str:
@@ -153,7 +171,7 @@ def create(  # noqa: PLR0913 - a bundle has this many parts
         imported=imported,
     )
     results.mkdir(parents=True, exist_ok=True)
-    with _locked(results):
+    with locked(results):
         for left in results.glob(f".*{_CREATING}"):  # of a killed command; the lock says nobody writes it
             shutil.rmtree(left)
         temporary = results / f".{plan.id}{_CREATING}"
@@ -255,12 +273,19 @@ def read_contents(bundle: Path) -> Contents:
         )
     told = _environments(bundle)
     found = [_run_in(bundle, plan, directory) for directory in _run_directories(bundle)]
+    losses = [
+        _decoded(
+            path, Lost, name := path.relative_to(bundle).as_posix(), move=name.removesuffix("/lost.json")
+        )
+        for path in sorted((bundle / LOST).glob("*/*/lost.json"))
+    ]
     return Contents(
         manifest=manifest,
         plan=plan,
         runs=sorted((run for run in found if isinstance(run, Run)), key=lambda run: run.run.position),
         environment={host: facts for host, facts in told.items() if not isinstance(facts, Damage)},
-        damaged=[one for one in (*told.values(), *found) if isinstance(one, Damage)],
+        damaged=[one for one in (*told.values(), *found, *losses) if isinstance(one, Damage)],
+        lost=[one for one in losses if isinstance(one, Lost)],
     )
 
 
@@ -285,6 +310,35 @@ def read_claims(bundle: Path) -> tuple[list[Claim], Published | None, list[Damag
     claims, damage = _carried(bundle, CLAIMS, Claims)
     published, other = _carried(bundle, PUBLISHED, Published)
     return claims.claims if claims else [], published, [one for one in (damage, other) if one]
+
+
+def read_query_plans(bundle: Path) -> tuple[list[QueryPlanRecord], list[Damage]]:
+    """Read the query plans of each host, in the order of their names; name those that cannot be used."""
+    found = [
+        _decoded(path, QueryPlanRecord, name := f"{QUERY_PLANS}/{path.name}", move=name)
+        for path in sorted((bundle / QUERY_PLANS).glob("[!.]*.json"))
+    ]
+    return [one for one in found if not isinstance(one, Damage)], [
+        one for one in found if isinstance(one, Damage)
+    ]
+
+
+def seal_query_plans(bundle: Path, raw: bytes) -> QueryPlanRecord:
+    """Keep what a host measured of query plans; raises IronbenchError where the bundle has that of this host."""
+    read_plan(bundle)
+    record = decode_record(raw, QueryPlanRecord, "what the host handed in")
+    check_id(record.host)
+    path = bundle / QUERY_PLANS / f"{record.host}.json"
+    with locked(bundle):
+        if path.exists():
+            raise IronbenchError(
+                f"{path} is sealed already, and what is sealed is never changed; leave query_plan_bundle out to get a "
+                "bundle of its own."
+            )
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, encode_record(record))
+        sync_directory(bundle)
+    return record
 
 
 def _carried(bundle: Path, name: str, kind: type[T]) -> tuple[T | None, Damage | None]:
@@ -407,7 +461,7 @@ def write_environment(bundle: Path, host: str, raw: bytes) -> bool:
     if "schema" in told and told.get("name", host) != host:
         raise IronbenchError(f"this is what {told['name']} told of itself, not {host}; give each host's own.")
     path = bundle / "environment" / f"{host}.json"
-    with _locked(bundle):
+    with locked(bundle):
         if path.exists():
             if _told(path) == told:
                 return False
@@ -421,21 +475,88 @@ def write_environment(bundle: Path, host: str, raw: bytes) -> bool:
 
 
 def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
-    """Judge the pending run from what the hosts handed in and seal it; raises as ``seal`` does."""
+    """Judge the pending run from what the hosts handed in and seal it.
+
+    Raises as ``seal`` does, and SessionLostError where a generator left no result.
+    """
     plan = read_plan(bundle)
     for one in collected:
         check_id(one.host)
-    with _locked(bundle):
+    with locked(bundle):
         sealed = read_runs(bundle)
         room = _make_room(bundle)
         try:
             unpack(collected, room / "raw")
+            if nothing := unfinished(room / "raw"):
+                exits = {one.host: one.generator_exit for one in collected}
+                session = read_record(room / "raw" / nothing[0] / "session.json", Session)
+                _check_pending(plan, sealed, session)
+                faults = [
+                    Finding(
+                        kind="generator-died", detail=_last_words(room / "raw" / host, exits[host]), host=host
+                    )
+                    for host in nothing
+                ]
+                raise SessionLostError(_lose(bundle, plan, session.run, faults, room))
             evidence = read_evidence(room / "raw")
             run = _judged(plan, sealed, evidence, started_ns=min(one.started_ns for one in collected))
-        except IronbenchError:
-            shutil.rmtree(room)
+            return _place(bundle, run, room, latency_log(room / "raw"))
+        except (IronbenchError, OSError):
+            shutil.rmtree(room, ignore_errors=True)
             raise
-        return _place(bundle, run, room, room / "raw" / evidence.generator / LATENCY_LOG)
+
+
+def lose_pending(bundle: Path, faults: list[Finding]) -> Lost:
+    """Note that the pending run's session came to nothing, and why; raises as ``_lose`` does."""
+    plan = read_plan(bundle)
+    with locked(bundle):
+        due = next_run(plan, read_runs(bundle))
+        if due is None:
+            raise IronbenchError(f"all runs of {bundle} are sealed, so none can be lost.")
+        return _lose(bundle, plan, due, faults, _make_room(bundle))
+
+
+def _last_words(raw: Path, status: int | None) -> str:
+    """Say how a generator ended that left no result."""
+    how = "ended without a result"
+    if status is not None and status < 0:
+        how = f"was killed by {signal.Signals(-status).name}"
+    elif status:
+        how = f"ended with status {status}"
+    try:
+        said = (raw / "generator.txt").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        said = []
+    return f"the generator {how}" + (f": {said[-1].removeprefix('ironbench: ')}" if said else "")
+
+
+def _lose(bundle: Path, plan: Plan, run: PlannedRun, faults: list[Finding], room: Path) -> Lost:
+    """Put a session that came to nothing into place with whatever it left in ``room``.
+
+    Raises IronbenchError, when that is done, if this happened more often than the run's block may be repeated.
+    """
+    before = bundle / LOST / run.key
+    number = 1 + max((int(path.name) for path in before.glob("[0-9]*")), default=0)
+    lost = Lost(
+        schema=SCHEMA,
+        plan=plan.id,
+        run=run,
+        number=number,
+        lost_ns=time.time_ns(),
+        instrument_faults=faults,
+        ironbench_version=version(),
+    )
+    write_synced(room / "lost.json", encode_record(lost))
+    sync_tree(room)
+    before.mkdir(parents=True, exist_ok=True)
+    room.rename(before / str(number))
+    for directory in (before, before.parent, bundle):
+        sync_directory(directory)
+    if number > plan.retries:
+        why = "; ".join(f"{fault.host}: {fault.detail}" for fault in faults)
+        times = "once" if number == 1 else f"{number} times, the last time"
+        raise IronbenchError(f"The session {run.key} was lost {times} because of {why.rstrip('.')}.")
+    return lost
 
 
 def seal(bundle: Path, raw: Path, *, started_ns: int | None) -> Run:
@@ -446,17 +567,17 @@ def seal(bundle: Path, raw: Path, *, started_ns: int | None) -> Run:
     the gate failed although no instrument was at fault; nothing is sealed then.
     """
     plan = read_plan(bundle)
-    with _locked(bundle):
+    with locked(bundle):
         sealed = read_runs(bundle)
         evidence = read_evidence(raw)
         run = _judged(plan, sealed, evidence, started_ns=started_ns)
         hosts = [host.host.name for host in evidence.hosts]
-        return put(bundle, run, raw, hosts, raw / evidence.generator / LATENCY_LOG)
+        return put(bundle, run, raw, hosts, latency_log(raw))
 
 
 def _judged(plan: Plan, sealed: list[Run], evidence: Evidence, *, started_ns: int | None) -> Run:
     """Make the pending run of what was seen of it."""
-    _check_pending(plan, sealed, evidence)
+    _check_pending(plan, sealed, evidence.session)
     faults, outcomes = judge(evidence)
     failed = [one for one in loads(evidence) if not one.result.gate.ok]
     if failed and not faults:
@@ -477,6 +598,8 @@ def _judged(plan: Plan, sealed: list[Run], evidence: Evidence, *, started_ns: in
         cpu=[cpu for host in evidence.hosts for cpu in host.cpu],
         cores=[core for host in evidence.hosts for core in host.cores],
         system=[host.system for host in evidence.hosts if host.system is not None],
+        loop_blocks=evidence.loop_blocks,
+        search=evidence.search,
         cpu_check=[check for host in evidence.hosts for check in host.cpu_check],
         affinity=[
             affinity for host in evidence.hosts for unit in host.before.units for affinity in unit.affinity
@@ -489,8 +612,7 @@ def _judged(plan: Plan, sealed: list[Run], evidence: Evidence, *, started_ns: in
     )
 
 
-def _check_pending(plan: Plan, sealed: list[Run], evidence: Evidence) -> None:
-    got = evidence.session
+def _check_pending(plan: Plan, sealed: list[Run], got: Session) -> None:
     if got.plan != plan.id:
         raise IronbenchError(
             f"these raw outputs belong to plan {got.plan}, not to {plan.id}; they were not sealed."
@@ -505,7 +627,7 @@ def _check_pending(plan: Plan, sealed: list[Run], evidence: Evidence) -> None:
         )
 
 
-def put(bundle: Path, run: Run, raw: Path, hosts: list[str], latency_log: Path) -> Run:
+def put(bundle: Path, run: Run, raw: Path, hosts: list[str], latency: bytes) -> Run:
     """Put a run with copies of the raw outputs of its hosts into place, and return it as it was sealed.
 
     Nobody else may write to the bundle meanwhile.
@@ -513,7 +635,7 @@ def put(bundle: Path, run: Run, raw: Path, hosts: list[str], latency_log: Path) 
     room = _make_room(bundle)
     for host in hosts:
         shutil.copytree(raw / host, room / "raw" / host)
-    return _place(bundle, run, room, latency_log)
+    return _place(bundle, run, room, latency)
 
 
 def _make_room(bundle: Path) -> Path:
@@ -525,8 +647,8 @@ def _make_room(bundle: Path) -> Path:
     return room
 
 
-def _place(bundle: Path, run: Run, room: Path, latency_log: Path) -> Run:
-    shutil.copyfile(latency_log, room / "latency.hgrm")
+def _place(bundle: Path, run: Run, room: Path, latency: bytes) -> Run:
+    (room / "latency.hgrm").write_bytes(latency)
     files = sorted(path for path in room.rglob("*") if path.is_file())
     sizes = {path.relative_to(room).as_posix(): path.stat().st_size for path in files}
     sealed = msgspec.structs.replace(run, files=sizes)
@@ -541,11 +663,16 @@ def _place(bundle: Path, run: Run, room: Path, latency_log: Path) -> Run:
 
 
 @contextlib.contextmanager
-def _locked(bundle: Path) -> Iterator[None]:
+def locked(bundle: Path) -> Iterator[None]:
     """Wait until no other process writes to the bundle; several hosts hand in at the same moment."""
     descriptor = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    except OSError as error:
+        raise IronbenchError(
+            f"{bundle} cannot be written ({error.strerror}); make it possible, and the plan goes on at the first run "
+            "that is not sealed."
+        ) from error
     finally:
         os.close(descriptor)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench.errors import IronbenchError
-from ironbench.metrics import METRICS
+from ironbench.metrics import METRICS, PLAN_METRICS
 from ironbench.published import RULES
+from ironbench.query_plan.summary import case_names
 from ironbench.records import SCHEMA, Claims
 
 if TYPE_CHECKING:
@@ -27,13 +28,15 @@ _NEEDS = {
     "direction": ("comparison", "expects"),
     "mechanism": ("comparison", "expects"),
     "ratio": ("comparison", "ratio", "tolerance"),
-    "share": ("published", "tolerance"),
+    "share": ("published", "share"),
     "record": ("rule",),
 }
 _BELONGS = {
     "expects": ("direction", "mechanism"),
     "ratio": ("ratio",),
     "tolerance": ("ratio", "share"),
+    "share": ("share",),
+    "points": ("share",),
     "rule": ("record",),
     "arguments": ("record",),
 }
@@ -89,6 +92,8 @@ def _complaints(claim: Claim, study: Study) -> Iterator[str]:
         yield f"has ratio {claim.ratio:g}; a ratio is above 0"
     if claim.tolerance is not None and claim.tolerance <= 0:
         yield f"has tolerance {claim.tolerance:g}; give a part above 0, such as 0.25"
+    if claim.kind == "share" and not claim.not_testable:
+        yield from _share_complaints(claim, study)
     if claim.comparison is not None:
         yield from _comparison_complaints(claim.comparison, study, to_come=bool(claim.not_testable))
 
@@ -107,11 +112,14 @@ def _kind_complaints(claim: Claim) -> Iterator[str]:
 
 def _comparison_complaints(asked: Comparison, study: Study, *, to_come: bool) -> Iterator[str]:
     """Complain about a comparison; one ``to_come`` may name what the study does not have yet."""
-    if asked.metric not in METRICS:
-        yield f"rests on the metric {asked.metric!r}, and there are {', '.join(METRICS)}"
+    if asked.metric not in (*METRICS, *PLAN_METRICS):
+        yield f"rests on the metric {asked.metric!r}, and there are {', '.join((*METRICS, *PLAN_METRICS))}"
     if asked.variant == asked.against:
         yield f"compares {asked.variant} with itself"
     if to_come:
+        return
+    if asked.metric in PLAN_METRICS:
+        yield from _query_plan_complaints(asked, study)
         return
     experiment = study.experiments.get(asked.experiment)
     if experiment is None:
@@ -129,3 +137,41 @@ def _comparison_complaints(asked: Comparison, study: Study, *, to_come: bool) ->
     metric = METRICS.get(asked.metric)
     if metric is not None and metric.source == "background" and experiment.background is None:
         yield f"rests on {asked.metric}, and experiment {asked.experiment} has no background"
+
+
+def _query_plan_complaints(asked: Comparison, study: Study) -> Iterator[str]:
+    cases = case_names(study.query_plans)
+    settings = cases.get(asked.experiment)
+    if settings is None:
+        yield (
+            f"rests on {asked.metric} of {asked.experiment!r}, and the query plans of study {study.name} are "
+            f"{', '.join(cases) or 'none'}"
+        )
+        return
+    for setting in (asked.variant, asked.against):
+        if setting not in settings:
+            yield f"compares the setting {setting!r}, and {asked.experiment} has {', '.join(settings)}"
+
+
+def _share_complaints(claim: Claim, study: Study) -> Iterator[str]:
+    if not {"low", "high"} <= claim.published.keys():
+        yield "is of kind share and its `published` gives no low and high, in per cent"
+    if (claim.tolerance is None) == (claim.points is None):
+        yield "is of kind share and needs either `tolerance`, a part, or `points`"
+    if claim.points is not None and claim.points < 0:
+        yield f"has points {claim.points:g}; give 0 or more"
+    if claim.share is None:
+        return
+    spec = study.flame_graphs
+    graph = spec.graphs.get(claim.share.graph) if spec else None
+    if spec is None or graph is None:
+        known = ", ".join(spec.graphs) if spec else "none"
+        yield f"rests on the flame graph {claim.share.graph!r}, and study {study.name} has {known}"
+        return
+    if claim.share.variant not in graph.variants:
+        yield (
+            f"rests on the variant {claim.share.variant!r}, and the flame graph {claim.share.graph} has "
+            f"{', '.join(graph.variants)}"
+        )
+    if claim.share.function not in spec.functions:
+        yield f"rests on the function {claim.share.function!r}, and there are {', '.join(spec.functions)}"

@@ -19,6 +19,7 @@ COMMANDS = {
     "pending": ("ironbench.commands", "tell which run comes next"),
     "environment": ("ironbench.commands", "keep what a host tells of itself in a bundle"),
     "seal": ("ironbench.commands", "judge and seal the pending run"),
+    "lost": ("ironbench.commands", "note that the pending run's session came to nothing"),
     "report": ("ironbench.commands", "compute the report from a bundle"),
     "schema": ("ironbench.commands", "print the JSON schema of results.json"),
     "compare": ("ironbench.compare.cli", "hold bundles of two times or two hosts against each other"),
@@ -27,6 +28,11 @@ COMMANDS = {
     "layout": ("ironbench.layout.cli", "say which CPUs to give to whom, or judge a layout"),
     "load": ("ironbench.load.cli", "run one load window against a server"),
     "selftest": ("ironbench.selftest.cli", "prove a load generator against servers with known behaviour"),
+    "flamegraph": ("ironbench.flame.cli", "plan and keep recordings by py-spy"),
+    "query-plan": (
+        "ironbench.query_plan.cli",
+        "measure plans of a query under settings of PostgreSQL's planner",
+    ),
     "host": ("ironbench.host.cli", "what the playbooks run on a host"),
 }
 

@@ -12,11 +12,13 @@ import msgspec
 from ironbench import bundle as bundles
 from ironbench.claims import load_claims
 from ironbench.errors import IronbenchError
+from ironbench.files import NOT_JSON
 from ironbench.ingest import read_collected
+from ironbench.load.limits import share_refusals
 from ironbench.metrics import errors, per_request_ms, percentile_shown
 from ironbench.plan import describe, make_plan, pending, run_seconds, time_left, window_share
 from ironbench.published import load_published
-from ironbench.records import Record, Results, Sealed
+from ironbench.records import Finding, Lost, Record, Results, Sealed
 from ironbench.scorecard import HIDDEN
 from ironbench.study import load_study
 
@@ -41,6 +43,19 @@ class Planned(Record, frozen=True, kw_only=True):
     """Of the runs that are not sealed yet."""
 
 
+class Failure(Record, frozen=True, kw_only=True):
+    """What went wrong with a session on one host."""
+
+    host: str
+    detail: str
+
+
+class Failures(Record, frozen=True, kw_only=True):
+    """What ``ironbench lost`` reads."""
+
+    failures: list[Failure]
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the controller's commands."""
     parser = subparsers.add_parser(
@@ -51,12 +66,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--study", type=Path, required=True, metavar="DIR")
     parser.add_argument("--protocol", required=True, metavar="NAME")
     parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="where bundles lie")
-    parser.add_argument("--experiment", action="append", default=[], metavar="NAME", help="default: all")
+    parser.add_argument(
+        "--experiment",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="or `all` (default: those that the study names as its default, else all)",
+    )
     parser.add_argument("--variant", action="append", default=[], metavar="NAME", help="default: all")
     parser.add_argument("--seed", type=int, help="of the order (default: drawn, and kept in the plan)")
     parser.add_argument("--id", help="name of the bundle (default: UTC time and protocol)")
     parser.add_argument(
         "--retries", type=int, help="repetitions of a block with an instrument fault (default: 1)"
+    )
+    parser.add_argument(
+        "--generators",
+        type=int,
+        default=1,
+        metavar="N",
+        help="load generators that are to share each load; what they cannot share is refused (default: 1)",
     )
     parser.add_argument(
         "--resume",
@@ -104,6 +132,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _finish(parser, seal)
 
     parser = subparsers.add_parser(
+        "lost",
+        help="note that the pending run's session came to nothing",
+        description=(
+            'Read why from stdin, as {"failures": [{"host": ..., "detail": ...}]}. The run stays pending. Exit status 2 '
+            "when it was lost more often than its block may be repeated."
+        ),
+    )
+    parser.add_argument("bundle", type=Path)
+    _finish(parser, lost)
+
+    parser = subparsers.add_parser(
         "report",
         help="compute the report from a bundle",
         description=(
@@ -124,7 +163,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def plan(args: argparse.Namespace) -> int:
     """Make the plan and its bundle, or find the one to go on with."""
-    for name, lowest in (("seed", 0), ("retries", 0)):
+    for name, lowest in (("seed", 0), ("retries", 0), ("generators", 1)):
         value = getattr(args, name)
         if value is not None and value < lowest:
             raise IronbenchError(f"--{name} {value} is too low; give {lowest} or more.")
@@ -146,6 +185,10 @@ def plan(args: argparse.Namespace) -> int:
         experiments=args.experiment,
         variants=args.variant,
     )
+    for name, experiment in made.experiments.items():
+        for load in (experiment.load, *([experiment.background.load] if experiment.background else [])):
+            for reason in share_refusals(load, args.generators):
+                raise IronbenchError(f"The experiment {name} cannot be run here: {reason}.")
     if args.show:
         return _show(args, made, load_claims(args.study, study).claims)
     found = None
@@ -209,25 +252,50 @@ def seal(args: argparse.Namespace) -> int:
     """Judge and seal the pending run."""
     try:
         run = bundles.seal_collected(args.bundle, read_collected(sys.stdin.buffer.read()))
+    except bundles.SessionLostError as error:
+        run = error.lost
     except bundles.GateFailedError as error:
         print(f"ironbench: {error}", file=sys.stderr)
         return GATE_FAILED
+    _tell(args, run)
+    return 0
+
+
+def lost(args: argparse.Namespace) -> int:
+    """Note that the pending run's session came to nothing."""
+    try:
+        told = msgspec.json.decode(sys.stdin.buffer.read(), type=Failures)
+    except NOT_JSON as error:
+        raise IronbenchError(f"stdin does not tell what failed: {error}.") from error
+    faults = [
+        Finding(kind="session-lost", detail=failure.detail, host=failure.host) for failure in told.failures
+    ]
+    _tell(args, bundles.lose_pending(args.bundle, faults))
+    return 0
+
+
+def _tell(args: argparse.Namespace, run: Run | Lost) -> None:
+    """Print what became of a session, and what comes next."""
     kept, sealed = bundles.read_plan(args.bundle), bundles.read_runs(args.bundle)
     state = pending(kept, sealed)
     left = _done(kept, sealed) if state.done else time_left(kept, sealed)
+    if isinstance(run, Lost):
+        word, figures, faults, outcomes = "Lost", describe(run.run), run.instrument_faults, []
+    else:
+        word, figures, faults, outcomes = "Sealed", _figures(run), run.instrument_faults, run.outcomes
     answer = Sealed(
-        line=f"run {run.run.position} of {state.total}: {_figures(run)} | {left}",
+        line=f"{word} run {run.run.position} of {state.total}: {figures} | {left}",
+        lost=isinstance(run, Lost),
         done=state.done,
         session=_with_token(state.session),
         after=state.after,
         progress=state.progress,
         sealed=state.sealed,
         total=state.total,
-        faults=run.instrument_faults,
-        outcomes=run.outcomes,
+        faults=faults,
+        outcomes=outcomes,
     )
     _print(args, answer, answer.line)
-    return 0
 
 
 def _with_token(session: Session | None) -> Session | None:

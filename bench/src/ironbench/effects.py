@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from ironbench.cells import pairs
 from ironbench.judge import packed_hosts
 from ironbench.metrics import METRICS
 from ironbench.records import Comparison, Effect, Noise
 from ironbench.stats import MIN_MARGIN, call, farthest, log_ratios, ratio, sign_flip_p
-from ironbench.study import first_variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,7 +45,7 @@ def make_effects(
     """Return the noise and all effects of a bundle, in the order of experiments and metrics.
 
     ``counted`` are the runs whose figures count, ``asked`` the comparisons that claims rest on, in
-    addition to each variant against the first and against the one before it. ``latency`` merges the
+    addition to the pairs of each experiment (``ironbench.cells``). ``latency`` merges the
     distributions of several runs. A comparison without a block that has both figures is left out unless it
     was asked for.
     """
@@ -187,12 +186,9 @@ def _comparisons(
 ) -> dict[Comparison, bool]:
     """Return the comparisons to make, and whether a claim rests on them."""
     variants = plan.experiments[name].variants
-    first = first_variant(plan.experiments[name], plan.baseline)
-    pairs = [(variant, first) for variant in variants if variant != first]
-    pairs += [(after, before) for before, after in pairwise(variants) if after != first]
     made = {
         Comparison(experiment=name, metric=metric, variant=variant, against=against): False
-        for variant, against in pairs
+        for variant, against in pairs(plan.experiments[name], plan.baseline)
     }
     known = (one for one in wanted.get((name, metric), []) if {one.variant, one.against} <= set(variants))
     return made | dict.fromkeys(known, True)

@@ -236,8 +236,8 @@ def read_noise(bundle: Path, plan: Plan) -> dict[str, dict[str, HostNoise]]:
         name
         for name, experiment in plan.experiments.items()
         if (other := contents.plan.experiments.get(name)) is not None
-        and (other.request, other.load, other.background)
-        == (experiment.request, experiment.load, experiment.background)
+        and (other.request, other.load, other.background, other.cells)
+        == (experiment.request, experiment.load, experiment.background, experiment.cells)
     ]
     excluded = why_excluded(contents.plan, contents.runs)
     counted = [run for run in contents.runs if run.run.key not in excluded and run.run.experiment in names]

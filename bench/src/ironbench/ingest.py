@@ -14,28 +14,30 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ironbench.collect import cgroup, cpu_check, sar, wrk2
+from ironbench.collect import cgroup, cpu_check, sar, slow_callbacks, wrk2
 from ironbench.errors import IronbenchError
 from ironbench.files import decode_record, read_record
-from ironbench.judge import Evidence, HostEvidence
-from ironbench.load.histogram import Histograms, check, merge, quantiles, total
-from ironbench.records import Collected, Host, LoadResult, Session, Snapshot
+from ironbench.judge import Evidence, Generator, HostEvidence
+from ironbench.load.histogram import Histograms, check, encode, hgrm, merge, quantiles, total
+from ironbench.load.merged import Part, merge_results
+from ironbench.records import Clocks, Collected, Host, LoadResult, SearchResult, Session, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from ironbench.collect.sar import CpuSample
-    from ironbench.records import CoreUse, CpuCheck, Latency, ServiceCpu, SystemUse
+    from ironbench.records import CoreUse, CpuCheck, Latency, LoopBlocks, ServiceCpu, SystemUse
 
 LATENCY_LOG = "load/latency.hgrm"
 LOAD = "load/load.json"
 HISTOGRAMS = "load/histograms.json"
-REQUESTS = "load/requests.csv.gz"
-BACKGROUND_LOAD = "load/background/load.json"
-BACKGROUND_REQUESTS = "load/background/requests.csv.gz"
+BACKGROUND = "load/background"
+CLOCKS = "clocks.json"
 WRK2_LOG = "load/wrk2.log"
+SEARCH = "load/search.json"
 SAR = "sar.json"
+SLOW_CALLBACKS = "slow_callbacks.jsonl"
 
 
 def read_collected(text: bytes) -> list[Collected]:
@@ -54,7 +56,7 @@ def read_collected(text: bytes) -> list[Collected]:
 def unpack(collected: Sequence[Collected], raw: Path) -> None:
     """Unpack what the hosts handed in, each into its own directory below ``raw``.
 
-    Raises IronbenchError when one cannot be read.
+    Raises IronbenchError when one cannot be read, and OSError when it cannot be written here.
     """
     for one in collected:
         try:
@@ -63,6 +65,8 @@ def unpack(collected: Sequence[Collected], raw: Path) -> None:
                 archive.extraction_filter = getattr(tarfile, "data_filter", None)
                 archive.extractall(raw / one.host)  # noqa: S202
         except (tarfile.TarError, OSError, EOFError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the archive
+                raise
             raise IronbenchError(
                 f"what {one.host} handed in cannot be unpacked ({error}); collect it again."
             ) from error
@@ -73,7 +77,7 @@ def read_evidence(raw: Path) -> Evidence:
 
     What an observer failed to leave is noted in the evidence, for the judge. Raises IronbenchError
     when the directory does not hold one run: no or different sessions, a missing description or
-    snapshot, not exactly one load result, or not one of its background if the experiment has one.
+    snapshot, no load result of a generator, or not one of its background if the experiment has one.
     """
     directories = sorted(path for path in raw.iterdir() if path.is_dir()) if raw.is_dir() else []
     if not directories:
@@ -86,41 +90,97 @@ def read_evidence(raw: Path) -> Evidence:
                 f"{raw} mixes sessions: {directories[0].name} has {session.run.key} of plan {session.plan}, "
                 f"{name} has another session; collect again into an empty directory."
             )
+    missing = unfinished(raw)
     generators = [path for path in directories if (path / LOAD).is_file()]
-    if len(generators) != 1:
-        found = ", ".join(path.name for path in generators) or "none"
+    if missing or not generators:
+        found = ", ".join(missing) or "any host"
         raise IronbenchError(
-            f"{raw} needs {LOAD} from exactly one host and has it from {found}; where there is none, the "
-            "generator did not finish and its journal.txt says why."
+            f"{raw} has no {LOAD} of {found}; the generator did not finish and its journal.txt says why."
         )
-    load, background = read_record(generators[0] / LOAD, LoadResult), None
+    results = [read_record(path / LOAD, LoadResult) for path in generators]
+    load, background = _merged(generators, results, "load"), None
+    beside: list[LoadResult] = []
+    search = None
+    if session.experiment.search is not None and load.gate.ok:
+        search = read_record(generators[0] / SEARCH, SearchResult)
     if session.experiment.background is not None:
-        background = read_record(generators[0] / BACKGROUND_LOAD, LoadResult)
+        beside = [read_record(path / BACKGROUND / "load.json", LoadResult) for path in generators]
+        background = _merged(generators, beside, BACKGROUND)
     return Evidence(
         session=session,
-        generator=generators[0].name,
+        generators=[
+            Generator(host=path.name, load=results[number], background=beside[number] if beside else None)
+            for number, path in enumerate(generators)
+        ],
         load=load,
         background=background,
+        search=search,
+        loop_blocks=_loop_blocks(session, directories, load) if load.gate.ok else None,
         hosts=[_host_evidence(path, load, background) for path in directories],
-        third_means_ms=_third_means(generators[0] / REQUESTS),
-        background_third_means_ms=_third_means(generators[0] / BACKGROUND_REQUESTS),
+        third_means_ms=_third_means(generators, "load"),
+        background_third_means_ms=_third_means(generators, BACKGROUND),
+        clocks={
+            path.name: read_record(path / CLOCKS, Clocks) for path in generators if (path / CLOCKS).is_file()
+        },
     )
+
+
+def unfinished(raw: Path) -> list[str]:
+    """Return the hosts among the raw outputs of a run that should have left a load result, and have not."""
+    return [
+        path.name
+        for path in sorted(raw.iterdir())
+        if path.is_dir()
+        and "load_generators" in read_record(path / "host.json", Host).groups
+        and not (path / LOAD).is_file()
+    ]
+
+
+def latency_log(raw: Path) -> bytes:
+    """Return the latency distribution of a run, whoever generated its load, as .hgrm text."""
+    logs = sorted(raw.glob(f"*/{LATENCY_LOG}"))
+    if len(logs) == 1:
+        return _read_bytes(logs[0])
+    encoded = [read_record(path, Histograms).latency for path in sorted(raw.glob(f"*/{HISTOGRAMS}"))]
+    return hgrm(total(encoded)).encode()
 
 
 def read_distribution(raw: Path) -> str | wrk2.Distribution:
     """Return the latency distribution among the raw outputs of a sealed run.
 
-    An encoded histogram of the built-in generator's, or what wrk2 printed.
+    An encoded histogram of the built-in generator's, those of several merged, or what wrk2 printed.
     """
     logs = sorted(raw.glob(f"*/{WRK2_LOG}"))
     if len(logs) == 1:
         return wrk2.parse(_read_bytes(logs[0]), str(logs[0])).corrected
     paths = sorted(raw.glob(f"*/{HISTOGRAMS}"))
-    if len(paths) != 1:
-        raise IronbenchError(f"{raw} needs {HISTOGRAMS} from exactly one host and has {len(paths)}.")
-    encoded = read_record(paths[0], Histograms).latency
-    check(encoded, str(paths[0]))
-    return encoded
+    if not paths:
+        raise IronbenchError(f"{raw} needs {HISTOGRAMS} of the host that generated the load, and has none.")
+    parts = [read_record(path, Histograms).latency for path in paths]
+    for path, encoded in zip(paths, parts, strict=True):
+        check(encoded, str(path))
+    return parts[0] if len(parts) == 1 else encode(total(parts))
+
+
+def _merged(generators: Sequence[Path], results: Sequence[LoadResult], where: str) -> LoadResult:
+    """Return the results of all generators as one; only of several is more than the results read."""
+    if len(results) == 1:
+        return results[0]
+    return merge_results(
+        [
+            Part(
+                host=path.name,
+                result=result,
+                histograms=read_record(path / where / "histograms.json", Histograms),
+                answered=[
+                    (due - result.idle_until_ns, done - due)
+                    for due, done in _requests(path / where)
+                    if done is not None
+                ],
+            )
+            for path, result in zip(generators, results, strict=True)
+        ]
+    )
 
 
 def merge_distributions(distributions: list[str | wrk2.Distribution]) -> Latency:
@@ -202,6 +262,15 @@ def _host_evidence(directory: Path, load: LoadResult, background: LoadResult | N
     )
 
 
+def _loop_blocks(session: Session, directories: Sequence[Path], load: LoadResult) -> LoopBlocks | None:
+    """Read what blocked the event loop on the app's host; None where the session does not ask for it."""
+    logs = [path / SLOW_CALLBACKS for path in directories if (path / SLOW_CALLBACKS).is_file()]
+    if not session.experiment.slow_callbacks or not logs:
+        return None
+    found = slow_callbacks.loop_blocks(_read_bytes(logs[0]), load, load.completed)
+    return msgspec.structs.replace(found, host=logs[0].parent.name)
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -209,23 +278,30 @@ def _read_bytes(path: Path) -> bytes:
         raise IronbenchError(f"cannot read {path}: {error.strerror}.") from error
 
 
-def _third_means(path: Path) -> tuple[float, float, float] | None:
+def _third_means(generators: Sequence[Path], where: str) -> tuple[float, float, float] | None:
     """Mean latency in ms of the answered requests due in each third of the window."""
-    if not path.is_file():
-        return None
-    try:
-        with gzip.open(path, "rt", newline="") as file:
-            rows = list(csv.DictReader(file))
-        due = [int(row["intended_ns"]) for row in rows]
-        start, span = min(due, default=0), max(due, default=0) - min(due, default=0)
-        thirds: tuple[list[float], ...] = ([], [], [])
-        for row, intended in zip(rows, due, strict=True):
-            if row["outcome"].isdigit():
-                third = min(2, 3 * (intended - start) // max(1, span))
-                thirds[third].append((int(row["done_ns"]) - intended) / 1e6)
-    except (OSError, EOFError, KeyError, ValueError) as error:
-        raise IronbenchError(f"{path} is not the generator's list of requests: {error}.") from error
+    rows = [row for path in generators for row in _requests(path / where)]
+    start, last = min((due for due, _ in rows), default=0), max((due for due, _ in rows), default=0)
+    thirds: tuple[list[float], ...] = ([], [], [])
+    for due, done in rows:
+        if done is not None:
+            thirds[min(2, 3 * (due - start) // max(1, last - start))].append((done - due) / 1e6)
     if not all(thirds):
         return None
-    first, second, last = map(statistics.fmean, thirds)
-    return first, second, last
+    first, second, third = map(statistics.fmean, thirds)
+    return first, second, third
+
+
+def _requests(load: Path) -> list[tuple[int, int | None]]:
+    """Return when each request of a load was due, and when it was answered, if it was; wrk2 leaves no list."""
+    path = load / "requests.csv.gz"
+    if not path.is_file():
+        return []
+    try:
+        with gzip.open(path, "rt", newline="") as file:
+            return [
+                (int(row["intended_ns"]), int(row["done_ns"]) if row["outcome"].isdigit() else None)
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, EOFError, KeyError, ValueError) as error:
+        raise IronbenchError(f"{path} is not the generator's list of requests: {error}.") from error

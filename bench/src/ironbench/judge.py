@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ironbench.cpus import bench_cpus, parse_cpu_list
 from ironbench.records import (
+    Clocks,
     CoreLayout,
     CoreUse,
     CpuCheck,
@@ -16,8 +17,10 @@ from ironbench.records import (
     Host,
     Load,
     LoadResult,
+    LoopBlocks,
     Record,
     RequestTemplate,
+    SearchResult,
     ServiceCpu,
     Session,
     Snapshot,
@@ -44,15 +47,27 @@ class HostEvidence(Record, frozen=True, kw_only=True):
     """Raw outputs of this host's observers that are missing or do not cover the window, and why."""
 
 
+class Generator(Record, frozen=True, kw_only=True):
+    """What one host saw of its share of the load; a generator that is alone has all of it."""
+
+    host: str
+    load: LoadResult
+    background: LoadResult | None = None
+
+
 class Evidence(Record, frozen=True, kw_only=True):
     """What all hosts left behind of one run."""
 
     session: Session
-    generator: str
-    """Name of the host that generated the load."""
+    generators: list[Generator]
     load: LoadResult
+    """Of all generators together, as ``background`` is."""
     background: LoadResult | None = None
     """Of the experiment's background, if it has one."""
+    clocks: dict[str, Clocks]
+    """The other hosts' clocks as each generator's host read them; empty with one machine."""
+    search: SearchResult | None = None
+    loop_blocks: LoopBlocks | None = None
     hosts: list[HostEvidence]
     third_means_ms: tuple[float, float, float] | None
     """Mean latency of the requests due in each third of the window; None where one has none."""
@@ -105,6 +120,17 @@ CLOCK_STEP_MS = Threshold(
     packed=10.0,
     reason="ms; reading the two clocks one after the other differs by less than 1 ms, slewing moves both",
 )
+CLOCK_OFFSET = Threshold(
+    limit=0.002,
+    packed=0.002,
+    reason="of the window; a host whose clock differs by this from the generator's has its counters cut that much too "
+    "early or too late, and misses that much of the window's work at most: a tenth of the margin of verdicts",
+)
+CLOCK_OFFSET_FLOOR_MS = Threshold(
+    limit=10.0,
+    packed=10.0,
+    reason="ms; a tenth of the sampler's interval, and what a quiet network can tell",
+)
 FOREIGN_CPU = Threshold(
     limit=0.05,
     packed=0.25,
@@ -148,25 +174,26 @@ def judge(evidence: Evidence) -> tuple[list[Finding], list[Finding]]:
     return list(_instrument_faults(evidence)), list(_outcomes(evidence))
 
 
-def loads(evidence: Evidence) -> list[OneLoad]:
-    """Return the loads of a run, its own first."""
+def loads(evidence: Evidence, generator: Generator | None = None) -> list[OneLoad]:
+    """Return the loads of a run, its own first: of one generator, or of all together."""
     experiment = evidence.session.experiment
+    seen = generator or evidence
     found = [
         OneLoad(
             where="",
             request=experiment.request,
             load=experiment.load,
-            result=evidence.load,
+            result=seen.load,
             third_means_ms=evidence.third_means_ms,
         )
     ]
-    if experiment.background is not None and evidence.background is not None:
+    if experiment.background is not None and seen.background is not None:
         found.append(
             OneLoad(
                 where="in the background, ",
                 request=experiment.background.request,
                 load=experiment.background.load,
-                result=evidence.background,
+                result=seen.background,
                 third_means_ms=evidence.background_third_means_ms,
             )
         )
@@ -177,8 +204,11 @@ def loads(evidence: Evidence) -> list[OneLoad]:
 
 
 def _instrument_faults(evidence: Evidence) -> Iterator[Finding]:
-    for one in loads(evidence):
-        yield from _generator_faults(evidence, one)
+    for generator in evidence.generators:
+        for one in loads(evidence, generator):
+            yield from _generator_faults(evidence, generator.host, one)
+    yield from _generators_apart(evidence)
+    yield from _clock_offsets(evidence)
     for host in evidence.hosts:
         yield from _named(host, _steal(host))
         yield from _named(host, _throttling(host))
@@ -190,9 +220,9 @@ def _instrument_faults(evidence: Evidence) -> Iterator[Finding]:
         yield from _named(host, _interrupted(host))
 
 
-def _generator_faults(evidence: Evidence, one: OneLoad) -> Iterator[Finding]:
+def _generator_faults(evidence: Evidence, generator: str, one: OneLoad) -> Iterator[Finding]:
     load = one.result
-    packed = any(h.host.layout.packed for h in evidence.hosts if h.host.name == evidence.generator)
+    packed = any(h.host.layout.packed for h in evidence.hosts if h.host.name == generator)
     floor = _limit(SEND_LAG_FLOOR_MS, packed=packed)
     gap_ms = 1000 / one.load.rate
     limit = max(floor, _limit(SEND_LAG_SHARE, packed=packed) * gap_ms)
@@ -214,7 +244,7 @@ def _generator_faults(evidence: Evidence, one: OneLoad) -> Iterator[Finding]:
             yield Finding(
                 kind=kind,
                 detail=f"{one.where}{sentence.format(f'{lag.p99:.1f}')} (limit {limit:.1f} ms)",
-                host=evidence.generator,
+                host=generator,
                 value=lag.p99,
                 threshold=limit,
             )
@@ -223,10 +253,66 @@ def _generator_faults(evidence: Evidence, one: OneLoad) -> Iterator[Finding]:
         yield Finding(
             kind="generator-saturated",
             detail=f"{one.where}the generator used {load.cpu_share:.2f} of one CPU (limit {limit:.2f})",
-            host=evidence.generator,
+            host=generator,
             value=load.cpu_share,
             threshold=limit,
         )
+
+
+def _tolerable_ms(evidence: Evidence) -> float:
+    """How far apart two hosts' clocks, or two generators' windows, may be."""
+    return max(CLOCK_OFFSET_FLOOR_MS.limit, CLOCK_OFFSET.limit * evidence.load.window_s * 1000)
+
+
+def _generators_apart(evidence: Evidence) -> Iterator[Finding]:
+    starts = {one.host: one.load.idle_until_ns for one in evidence.generators if one.load.gate.ok}
+    limit = _tolerable_ms(evidence)
+    apart_ms = (max(starts.values(), default=0) - min(starts.values(), default=0)) / 1e6
+    if apart_ms > limit:
+        yield Finding(
+            kind="generators-apart",
+            detail=f"the generators' windows began {apart_ms:.0f} ms apart, the last on "
+            f"{max(starts, key=starts.__getitem__)} (limit {limit:.0f} ms)",
+            value=apart_ms,
+            threshold=limit,
+        )
+
+
+def _clock_offsets(evidence: Evidence) -> Iterator[Finding]:
+    limit = _tolerable_ms(evidence)
+    for generator, clocks in evidence.clocks.items():
+        if not clocks.after:
+            yield Finding(
+                kind="clock-unknown",
+                detail="it did not read the other hosts' clocks after the load",
+                host=generator,
+            )
+        told = set()
+        for when, readings in (("before", clocks.before), ("after", clocks.after)):
+            for reading in readings:
+                if reading.peer in told:
+                    continue
+                kind, detail, value = "", "", None
+                if reading.unknown:
+                    kind, detail = (
+                        "clock-unknown",
+                        f"its clock could not be read {when} the load: {reading.unknown}",
+                    )
+                elif abs(reading.offset_ms) - reading.bound_ms > limit:
+                    kind, value = "clock-offset", reading.offset_ms
+                    detail = (
+                        f"{when} the load its clock was {reading.offset_ms:+.1f} ms from that of {generator} "
+                        f"(within {reading.bound_ms:.1f} ms, limit {limit:.0f} ms)"
+                    )
+                elif reading.bound_ms > limit:
+                    kind, value = "clock-unknown", reading.bound_ms
+                    detail = (
+                        f"{when} the load its clock could be read from {generator} within {reading.bound_ms:.1f} ms "
+                        f"only (limit {limit:.0f} ms)"
+                    )
+                if kind:
+                    told.add(reading.peer)
+                    yield Finding(kind=kind, detail=detail, host=reading.peer, value=value, threshold=limit)
 
 
 def _steal(host: HostEvidence) -> Iterator[Finding]:
@@ -343,7 +429,12 @@ def _interrupted(host: HostEvidence) -> Iterator[Finding]:
     for before, after in _units(host):
         if crash(before, after):
             continue
-        if before.active != "active":
+        if after is not None and after.killed:
+            yield Finding(
+                kind="service-killed",
+                detail=f"{before.service} was ended by SIGKILL, which no service does to itself",
+            )
+        elif before.active != "active":
             yield Finding(
                 kind="service-interrupted", detail=f"{before.service} was {before.active} before the window"
             )
@@ -449,7 +540,7 @@ def crash(before: UnitState, after: UnitState | None) -> str:
 
     A worker of the app that dies is replaced by its parent under the same unit, so only its PID tells.
     """
-    if after is None:
+    if after is None or after.killed:
         return ""
     if after.active == "failed" or (after.result in _DIED and after.result != before.result):
         return f"{after.service} ended with {after.result}"

@@ -12,7 +12,7 @@ from ironbench.records import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ironbench.records import LoadResult, Run
+    from ironbench.records import LoadResult, QueryExecution, Run
 
 SERVICES = ("app", "postgresql", "pgbouncer", "valkey")
 DATABASE = ("postgresql", "pgbouncer")
@@ -22,7 +22,14 @@ MIN_ABOVE = 10
 
 PERCENTILES = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 
-Unit = Literal["ms", "%", "rps", "count", "CPU-ms", "CPU-ms/s"]
+Unit = Literal["ms", "%", "rps", "count", "CPU-ms", "CPU-ms/s", "1/s"]
+
+SCHEDULER: tuple[tuple[str, str, Unit, str, str], ...] = (
+    ("run_queue_max", "Run queue in the window, max", "count", "runq_sz", "max"),
+    ("context_switches", "Context switches in the window, mean", "1/s", "cswch_per_s", "mean"),
+    ("new_tasks", "Tasks created in the window, mean", "1/s", "proc_per_s", "mean"),
+)
+"""Name, title, unit, column and figure of what sar tells of the scheduler of the app's host."""
 
 Source = Literal["load", "background", "host"]
 """What a figure is read off: the run's load, its background, or the counters of the hosts."""
@@ -123,6 +130,10 @@ def _cores(field: str) -> Callable[[Run], float | None]:
     return figure
 
 
+def _scheduler(column: str, field: str) -> Callable[[Run], float | None]:
+    return lambda run: scheduler(run, column, field)
+
+
 def _of(source: Source, figure: Callable[[LoadResult], float | None]) -> Callable[[Run], float | None]:
     def read(run: Run) -> float | None:
         load = run.load if source == "load" else run.background
@@ -163,6 +174,27 @@ def _of_hosts() -> Iterator[Metric]:
         ("core_busy", "App's CPUs busy in the window", "busy"),
     ):
         yield Metric(name=name, title=title, unit="%", source="host", whole_cpus=True, figure=_cores(field))
+    # Of the whole host under either variant, so what others do there is in both; a count, and no time that waits.
+    for name, title, unit, column, field in SCHEDULER:
+        yield Metric(name=name, title=title, unit=unit, source="host", figure=_scheduler(column, field))
+    yield Metric(
+        name="blocked_ms",
+        title="Event loop blocked per request",
+        unit="ms",
+        source="host",
+        latency=True,
+        figure=lambda run: run.loop_blocks.per_request_ms if run.loop_blocks else None,
+    )
+    # A rate, and where CPUs are shared as much a figure of the neighbours as a latency is.
+    yield Metric(
+        name="highest_rps",
+        title="Highest rate with P99 under the bound",
+        unit="rps",
+        lower_is_better=False,
+        source="host",
+        latency=True,
+        figure=lambda run: run.search.highest_rps if run.search else None,
+    )
 
 
 def _of_load(source: Source) -> Iterator[Metric]:
@@ -205,3 +237,19 @@ METRICS: dict[str, Metric] = {
     metric.name: metric for metric in (*_of_hosts(), *_of_load("load"), *_of_load("background"))
 }
 """By name, in the order of reports."""
+
+
+class PlanMetric(Record, frozen=True, kw_only=True):
+    """One figure of an execution of a query plan test; those have no runs, and so none of METRICS."""
+
+    title: str
+    unit: Literal["ms", "count", ""]
+    of: Callable[[QueryExecution], float] | None
+    """None: the plan itself, which is no figure."""
+
+
+PLAN_METRICS: dict[str, PlanMetric] = {
+    "execution_ms": PlanMetric(title="Execution time", unit="ms", of=lambda one: one.execution_ms),
+    "buffers": PlanMetric(title="Pages touched", unit="count", of=lambda one: one.hit + one.read),
+    "index_scan": PlanMetric(title="Index scan", unit="", of=None),
+}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ironbench.cells import as_side
 from ironbench.records import SCHEMA, Pending, Plan, PlannedRun, Run, Session, Study, side_name
 from ironbench.study import first_variant, select
 
@@ -56,8 +57,8 @@ def make_plan(  # noqa: PLR0913 - a plan has this many independent inputs
     sides = {name: _sides(experiment, study.baseline, a_a=rules.a_a) for name, experiment in chosen.items()}
     runs: list[PlannedRun] = []
     for block in range(1, rules.blocks + 1):
-        for name in _shuffled(seed, f"{block}", chosen):
-            for side in _shuffled(seed, f"{block}/{name}", sides[name]):
+        for name in shuffled(seed, f"{block}", chosen):
+            for side in shuffled(seed, f"{block}/{name}", sides[name]):
                 variant, again = sides[name][side]
                 runs.append(
                     PlannedRun(
@@ -108,7 +109,7 @@ def schedule(plan: Plan, sealed: Sequence[Run]) -> list[PlannedRun]:
             continue
         order.append((experiment, block, attempt + 1))
         sides = blocks[experiment, block, 1]
-        for side in _shuffled(plan.seed, f"{block}/{experiment}/{attempt + 1}", sides):
+        for side in shuffled(plan.seed, f"{block}/{experiment}/{attempt + 1}", sides):
             again = msgspec.structs.replace(sides[side], position=len(runs) + 1, attempt=attempt + 1)
             runs.append(again)
     return runs
@@ -125,7 +126,7 @@ def make_session(plan: Plan, run: PlannedRun) -> Session:
 
     The runs of one block share their seed, so that random arrivals are the same for all variants.
     """
-    experiment = plan.experiments[run.experiment]
+    experiment = as_side(plan.experiments[run.experiment], run.variant)
     return Session(
         schema=SCHEMA,
         plan=plan.id,
@@ -137,7 +138,7 @@ def make_session(plan: Plan, run: PlannedRun) -> Session:
         window_s=plan.window_s,
         timeout_s=TIMEOUT_S,
         drain_s=DRAIN_S,
-        expected_s=_expected_s(plan),
+        expected_s=_expected_s(plan, experiment),
     )
 
 
@@ -183,7 +184,8 @@ def run_seconds(plan: Plan, sealed: Sequence[Run]) -> float:
     The median, because a plan that was left alone overnight has one long gap.
     """
     if not sealed:
-        return OVERHEAD_S + _expected_s(plan)
+        expected = (_expected_s(plan, plan.experiments[run.experiment]) for run in plan.runs)
+        return OVERHEAD_S + statistics.fmean(expected)
     ends = sorted(run.sealed_ns for run in sealed)
     first = min(sealed, key=lambda run: run.sealed_ns).started_ns
     starts = [first, *ends[:-1]]
@@ -217,8 +219,15 @@ def window_share(plan: Plan, sealed: Sequence[Run]) -> float | None:
     return len(sealed) * plan.window_s * 1e9 / wall_ns if wall_ns > 0 else None
 
 
-def _expected_s(plan: Plan) -> float:
-    return CONNECT_S + plan.warmup_s + IDLE_S + ALIGN_S + plan.window_s
+def _expected_s(plan: Plan, experiment: Experiment) -> float:
+    search = experiment.search
+    steps_s = search.steps * (CONNECT_S + search.warmup_s + ALIGN_S + search.step_s) if search else 0.0
+    return steps_s + expected_seconds(plan.warmup_s, plan.window_s)
+
+
+def expected_seconds(warmup_s: float, window_s: float) -> float:
+    """Return what the generator takes from its start to the end of its window, when nothing is wrong."""
+    return CONNECT_S + warmup_s + IDLE_S + ALIGN_S + window_s
 
 
 def _block(run: PlannedRun) -> tuple[str, int, int]:
@@ -229,7 +238,8 @@ def _digest(seed: int, text: str) -> bytes:
     return hashlib.sha256(f"{seed}/{text}".encode()).digest()
 
 
-def _shuffled(seed: int, label: str, names: Iterable[str]) -> list[str]:
+def shuffled(seed: int, label: str, names: Iterable[str]) -> list[str]:
+    """Return the names in an order that seed and label decide, the same on every version of Python."""
     return sorted(names, key=lambda name: _digest(seed, f"{label}/{name}"))
 
 

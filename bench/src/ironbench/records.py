@@ -24,6 +24,11 @@ worker has its share."""
 Backend = Literal["ironbench", "wrk2"]
 """What makes the load: the built-in generator, or wrk2."""
 
+Factor = Literal[
+    "variant", "request", "rate", "connections", "threads", "arrivals", "placement", "backend", "repetition"
+]
+"""What the sides of an experiment may differ by; ``repetition`` is nothing but having been measured again."""
+
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all records: immutable; an unknown field is refused.
@@ -86,6 +91,45 @@ class Background(Record, frozen=True, kw_only=True):
     load: Load
 
 
+class LoadChange(Record, frozen=True, kw_only=True):
+    """What a cell has otherwise than its experiment's load; None: as there."""
+
+    rate: float | None = None
+    connections: int | None = None
+    threads: int | None = None
+    arrivals: Arrivals | None = None
+    placement: Placement | None = None
+    backend: Backend | None = None
+
+
+class ExperimentCell(Record, frozen=True, kw_only=True):
+    """One side of an experiment whose factor is not, or not only, the variant."""
+
+    variant: str
+    """The levers that the app runs with."""
+    request: RequestTemplate | None = None
+    """None: the experiment's."""
+    load: LoadChange = LoadChange()
+
+
+class Search(Record, frozen=True, kw_only=True):
+    """A search for the highest rate that keeps P99 under a bound, made before the window of each session.
+
+    ``from_rate`` and ``to_rate`` are tried first, then the geometric middle of the highest rate that was kept
+    and the lowest that was not. The window is then measured at the highest rate that was kept, or where none
+    was at ``from_rate``.
+    """
+
+    p99_ms: float
+    from_rate: float
+    to_rate: float
+    steps: int
+    """Rates to try at most."""
+    step_s: float
+    """Length of each, after ``warmup_s`` of warm-up."""
+    warmup_s: float = 0.5
+
+
 class Experiment(Record, frozen=True, kw_only=True):
     title: str
     request: RequestTemplate
@@ -93,11 +137,21 @@ class Experiment(Record, frozen=True, kw_only=True):
     background: Background | None = None
     """What else the app has to do meanwhile; ``request`` and ``load`` are the foreground then, whose latency
     is the experiment's."""
-    variants: list[str]
-    factor: Literal["variant"] = "variant"
-    """The one thing that differs between the compared runs."""
+    variants: list[str] = []
+    """Names of the sides: variants of the app, or of ``cells``. A study gives one of the two; of cells it is
+    filled in when the study is read, and has those that a plan chose."""
+    cells: dict[str, ExperimentCell] = {}
+    """What the sides are, where they are not variants of the app that get the same load."""
+    factor: Factor | list[Factor] = "variant"
+    """What differs between the sides: one thing, or several that are crossed. Sides are compared that differ
+    in one of them."""
     users: int = 0
     """Users to seed before each session; the request's ``{user.FIELD}`` walks over them."""
+    fresh_state: bool = True
+    """False: database and cache are left as they are before a session, for requests that never ask them."""
+    slow_callbacks: bool = False
+    """True: the variants report what blocks their event loop (asyncio's debug mode) and that log is kept."""
+    search: Search | None = None
     requests_file: str | None = None
     """Path on the load generator's host of the requests to send instead of ``request`` (JSON lines, see
     ``ironbench.load.stream``); ``request`` is then the gate's alone."""
@@ -115,6 +169,72 @@ class Protocol(Record, frozen=True, kw_only=True):
     by is the noise floor of this host."""
 
 
+class QueryPlanTest(Record, frozen=True, kw_only=True):
+    """One query under settings of the planner, in clusters that are made for it and thrown away after it.
+
+    The table and the query are those of ``ironbench.query_plan.table``.
+    """
+
+    title: str
+    rows: int
+    selected: int
+    """Rows that the query selects."""
+    executions: int
+    """Of each setting, in each configuration and state."""
+    settings: dict[str, dict[str, str]]
+    """Parameters of the session by the setting's name. The first one is what the others are compared with."""
+    configurations: dict[str, dict[str, str]]
+    """Parameters of the whole cluster by the configuration's name; those not named keep PostgreSQL's defaults."""
+
+
+class NamedFunction(Record, frozen=True, kw_only=True):
+    """What a study calls a function: the samples that have one of its frames anywhere in their stack."""
+
+    title: str
+    frames: str
+    """Regular expression, searched for in each frame as ``name (package/file.py)``."""
+    without: str = ""
+    """Samples that have such a frame too do not count."""
+    times: int = 1
+    """How often a request does it: the share is divided by it."""
+
+
+class FlameGraph(Record, frozen=True, kw_only=True):
+    """What one flame graph is recorded of: a load at which py-spy looks at the app's one worker."""
+
+    hz: int
+    """Samples per second and thread."""
+    experiment: str = ""
+    """Of the study, whose request and users are taken; empty: ``request`` and ``users`` are given here."""
+    request: RequestTemplate | None = None
+    users: int = 0
+    load: Load
+    variants: list[str]
+
+
+class FlameDifference(Record, frozen=True, kw_only=True):
+    """Two variants of one flame graph to be drawn as one."""
+
+    graph: str
+    before: str
+    after: str
+
+
+class FlameGraphs(Record, frozen=True, kw_only=True):
+    """The flame graphs of a study."""
+
+    recordings: int
+    """Of each graph and variant, each in a session of its own."""
+    seconds: int
+    """Of each mode in a recording, and as long without py-spy."""
+    waiting: str
+    """Regular expression of the innermost frame of a thread that has nothing to do; with ``--idle`` such samples
+    do not count."""
+    graphs: dict[str, FlameGraph]
+    functions: dict[str, NamedFunction]
+    differences: list[FlameDifference] = []
+
+
 class Study(Record, frozen=True, kw_only=True):
     schema: int
     name: str
@@ -122,8 +242,12 @@ class Study(Record, frozen=True, kw_only=True):
     source: str
     baseline: str = "baseline"
     """The variant that effects are measured against; an experiment without it starts at its first."""
+    default: list[str] = []
+    """Experiments of a plan that names none; empty: all."""
     protocols: dict[str, Protocol]
     experiments: dict[str, Experiment]
+    query_plans: dict[str, QueryPlanTest] = {}
+    flame_graphs: FlameGraphs | None = None
 
 
 # --- plan: what comes when ---------------------------------------------------------------------
@@ -190,13 +314,16 @@ class Plan(Record, frozen=True, kw_only=True):
 
 
 class CoreLayout(Record, frozen=True, kw_only=True):
-    """Which CPUs belong to whom, as kernel CPU lists ("0-1", "2,4"). The inventory's one datum."""
+    """Which CPUs belong to whom, as kernel CPU lists ("0-1", "2,4"). The inventory's one datum.
+
+    Empty: whom this host has nothing of.
+    """
 
     name: str
-    app: str
-    database: str
-    cache: str
-    load_generator: str
+    app: str = ""
+    database: str = ""
+    cache: str = ""
+    load_generator: str = ""
     housekeeping: str
     packed: bool = False
     """True: services share CPUs with each other or with the load generator; no verdict on latency."""
@@ -219,6 +346,8 @@ class HostCommands(Record, frozen=True, kw_only=True):
     """
 
     prepare: list[str]
+    one_worker: dict[str, str] = {}
+    """Environment of the app's unit with which it has one worker."""
 
 
 class Host(Record, frozen=True, kw_only=True):
@@ -236,12 +365,31 @@ class Host(Record, frozen=True, kw_only=True):
     state_dir: str
     slice: str
     placement_port: int = 0
-    """Of the placement service, at base_url's address, for a generator on another machine; 0: there is none."""
+    """Of the placement service, for generators on other machines; 0: there is none."""
     keep_awake: bool = False
     """In a session no CPU of the machine halts; see ironbench.host.awake."""
+    address: str = ""
+    """Where the other hosts of the bench reach this one; empty where it is alone."""
+    peers: dict[str, str] = {}
+    """The other hosts of the bench: address by name."""
 
 
 # --- session: one run as it is handed to the hosts ---------------------------------------------
+
+
+SpyMode = Literal["none", "published", "idle", "native"]
+"""How py-spy looks: not at all; as published, at threads that it takes for busy; at all threads (``--idle``); or with
+the stacks of native code too (``--native``)."""
+
+
+class Recording(Record, frozen=True, kw_only=True):
+    """What py-spy is to do in the window of a session that is not scored."""
+
+    hz: int
+    seconds: int
+    """Of each mode."""
+    modes: list[SpyMode]
+    """In the order of doing."""
 
 
 class Session(Record, frozen=True, kw_only=True):
@@ -262,11 +410,20 @@ class Session(Record, frozen=True, kw_only=True):
     placement_token: str = ""
     """What the placement service of the app's host is asked with; drawn anew whenever the session is handed out,
     and in no bundle."""
+    recording: Recording | None = None
+    """Given: the app has one worker, on the first of its CPUs, and ``ironbench host record`` profiles it."""
+
+    @property
+    def variant(self) -> str:
+        """The variant that the app runs as."""
+        cell = self.experiment.cells.get(self.run.variant)
+        return self.run.variant if cell is None else cell.variant
 
     @property
     def longest_s(self) -> float:
-        """The same with the longest drains, after the warm-up and after the window."""
-        return self.expected_s + 2 * self.drain_s
+        """The same with the longest drains, after the warm-up, after the window, and after each step of a search."""
+        search = self.experiment.search
+        return self.expected_s + 2 * self.drain_s * (1 + (search.steps if search else 0))
 
 
 class Affinity(Record, frozen=True, kw_only=True):
@@ -296,6 +453,8 @@ class UnitState(Record, frozen=True, kw_only=True):
     nofile_soft: int
     nofile_hard: int
     affinity: list[Affinity]
+    killed: bool = False
+    """Whether the unit's main process was ended by SIGKILL since the snapshot before."""
 
 
 class Snapshot(Record, frozen=True, kw_only=True):
@@ -310,6 +469,60 @@ class Snapshot(Record, frozen=True, kw_only=True):
     """Thermal throttle counts by CPU; empty where the kernel does not tell."""
     observers: dict[str, str]
     """Observer's unit -> ActiveState."""
+
+
+class QuietStep(Record, frozen=True, kw_only=True):
+    """One thing that was to be kept off the bench's CPUs."""
+
+    wanted: str
+    effective: str
+    """Read back."""
+    ok: bool
+    reason: str = ""
+    """Why it is not as wanted."""
+
+
+class Quiet(Record, frozen=True, kw_only=True):
+    """What was done to a host for the time of a plan."""
+
+    housekeeping: str
+    shared: list[int]
+    """CPUs that are the bench's too, by the layout: nothing is kept off those."""
+    steps: dict[str, QuietStep]
+    """By unit, and of ``interrupts``."""
+
+
+class ClockReading(Record, frozen=True, kw_only=True):
+    """Another host's clock, as a generator's host saw it at one moment."""
+
+    peer: str
+    offset_ms: float
+    """That clock less ours."""
+    bound_ms: float
+    """How far the offset may be from what was read: half of the quickest round trip."""
+    unknown: str = ""
+    """Why it could not be read, as half a sentence; else empty."""
+
+
+class Clocks(Record, frozen=True, kw_only=True):
+    """clocks.json: the clocks of all other hosts just before a load and just after."""
+
+    schema: int
+    before: list[ClockReading]
+    after: list[ClockReading] = []
+
+
+class LoadShare(Record, frozen=True, kw_only=True):
+    """What a generator is told when the app, or another generator, is on another machine."""
+
+    schema: int
+    session: Session
+    users: str
+    """The seeded users as the app's host has them, a JSON object a line. They hold passwords and tokens."""
+    generators: list[str]
+    """All of them, by their hosts' names; each makes its share of the load."""
+    window_start_ns: int | None
+    """As LoadSpec has it."""
 
 
 class HostFacts(Record, frozen=True, kw_only=True):
@@ -343,6 +556,8 @@ class HostFacts(Record, frozen=True, kw_only=True):
     """True: AllowedCPUs= takes effect."""
     kept_awake: Literal["no", "yes", "not controllable here"] = "no"
     """Whether CPUs are kept from halting in a session."""
+    quiet: Quiet | None = None
+    """In force when the plan began; None: nothing was done."""
 
 
 # --- run: what came out ------------------------------------------------------------------------
@@ -418,6 +633,14 @@ class LoadSpec(Record, frozen=True, kw_only=True):
     """A second load from processes of its own; both have the same warm-up, quiet time and window."""
     placement_service: PlacementService | None = None
     """None: the app is on this machine, whose kernel knows."""
+    generator: int = 0
+    """Number of this generator among those that share the load."""
+    generators: int = 1
+    """How many share it: each has an equal share of the threads, and so of connections and requests. What is sent,
+    and when, is the same whatever their number."""
+    window_start_ns: int | None = None
+    """When all of them start the window; one that is not ready by then starts later. None: as soon as it is."""
+    search: Search | None = None
     processes: int | None = None
     """Processes that share the threads of ``load`` among them. None: one a thread, but no more than the
     generator has CPUs (half of them with a background): beyond, they would only wait for each other. The
@@ -558,8 +781,53 @@ class SystemUse(Record, frozen=True, kw_only=True):
     """Tasks that ran or waited for a CPU at the end of each sample."""
     cswch_per_s: SarColumn | None
     """Context switches."""
+    proc_per_s: SarColumn | None = None
+    """Tasks that were created, threads included."""
     host: str = ""
     """Filled in when the run is sealed."""
+
+
+class LoopBlocks(Record, frozen=True, kw_only=True):
+    """What blocked the event loops of the app's workers in the window, by asyncio's debug log: wall-clock time."""
+
+    callbacks: int
+    """Callbacks that took longer than the app's threshold."""
+    total_ms: float
+    per_request_ms: float
+    """total_ms over the requests that were answered; 0 when none was."""
+    durations_ms: list[float]
+    """Of each, ascending, to the millisecond."""
+    host: str = ""
+    """Filled in when the run is sealed."""
+
+
+class SearchStep(Record, frozen=True, kw_only=True):
+    """One rate of a search."""
+
+    rate: float
+    achieved_rps: float
+    requests: int
+    """That have a latency."""
+    p99_ms: float
+    own_send_lag_p99_ms: float
+    """The generator's own lateness: of the size of ``p99_ms`` it is what was measured."""
+    kept: bool
+    why_not: str = ""
+    """Empty when kept."""
+
+
+class SearchResult(Record, frozen=True, kw_only=True):
+    """What a search found: the highest rate is at least ``highest_rps`` and below ``lowest_rps``."""
+
+    schema: int
+    p99_ms: float
+    """The bound."""
+    steps: list[SearchStep]
+    """In the order in which they were tried."""
+    highest_rps: float | None
+    """Highest rate that was kept; None: not even the first."""
+    lowest_rps: float | None
+    """Lowest rate that was not; None: all were."""
 
 
 class CpuCheck(Record, frozen=True, kw_only=True):
@@ -606,6 +874,10 @@ class Run(Record, frozen=True, kw_only=True):
     cores: list[CoreUse]
     system: list[SystemUse] = []
     """By host; empty where sar was not asked for it."""
+    loop_blocks: LoopBlocks | None = None
+    """None where the experiment does not ask for it."""
+    search: SearchResult | None = None
+    """None where the experiment has none."""
     cpu_check: list[CpuCheck]
     affinity: list[Affinity]
     layout: dict[str, CoreLayout]
@@ -684,10 +956,28 @@ class Pending(Record, frozen=True, kw_only=True):
     """Planned runs with the repetitions that are due so far."""
 
 
+class Lost(Record, frozen=True, kw_only=True):
+    """lost.json: a session that came to nothing, because something of the bench failed before there was a result.
+
+    Its run stays pending and is measured anew.
+    """
+
+    schema: int
+    plan: str
+    run: PlannedRun
+    number: int
+    """How many sessions of the run were lost by then."""
+    lost_ns: int
+    instrument_faults: list[Finding]
+    ironbench_version: str
+
+
 class Sealed(Record, frozen=True, kw_only=True):
-    """What sealing a run answers: the figures, the two ledgers, and what comes next."""
+    """What the end of a session answers: the figures, the two ledgers, and what comes next."""
 
     line: str
+    lost: bool = False
+    """True: nothing was sealed, and the run is the next one again."""
     done: bool
     session: Session | None
     after: Session | None = None
@@ -721,6 +1011,14 @@ class Comparison(Record, frozen=True, kw_only=True):
     against: str
 
 
+class ShareOf(Record, frozen=True, kw_only=True):
+    """Whose share of which flame graph a claim is about."""
+
+    graph: str
+    variant: str
+    function: str
+
+
 class Claim(Record, frozen=True, kw_only=True):
     """One published statement as data."""
 
@@ -740,6 +1038,10 @@ class Claim(Record, frozen=True, kw_only=True):
     """``ratio``: the published figure of the variant over that of the other."""
     tolerance: float | None = None
     """``ratio`` and ``share``: how far the figure here may be from the published one, as a part of it."""
+    share: ShareOf | None = None
+    """``share``: what is looked at, as py-spy looked as published; ``published`` has ``low`` and ``high``, per cent."""
+    points: float | None = None
+    """``share``: how far it may be outside of the published range, in points, where a part of it says nothing."""
     rule: str = ""
     """``record``: name of the rule in ``ironbench.published`` that judges it."""
     arguments: dict[str, str] = {}
@@ -824,6 +1126,253 @@ class PublishedSeries(Record, frozen=True, kw_only=True):
     """How many of the published mean, P90, P99, StdDev and Max are that run's."""
     is_mean: bool
     """The published figure is the mean of all runs."""
+
+
+# --- query plans -------------------------------------------------------------------------------
+
+CacheState = Literal["cached", "cold", "published-order"]
+"""Where the table's pages are when the query runs: all in shared buffers, in a session that has run it before;
+neither there nor in the kernel's cache; or in shared buffers, in a new session each time that runs the settings in
+the study's order, as the article's one session did."""
+
+
+class QueryPlanOrder(Record, frozen=True, kw_only=True):
+    """What a database host is asked to measure."""
+
+    schema: int
+    name: str
+    test: QueryPlanTest
+    seed: int
+    """Of the table's rows and of the order of the executions."""
+
+
+class QueryExecution(Record, frozen=True, kw_only=True):
+    """One execution of the query under EXPLAIN (ANALYZE, BUFFERS)."""
+
+    setting: str
+    block: int
+    """Each block has one execution of every setting."""
+    scan: str
+    """The plan's nodes from the top, as ``Bitmap Heap Scan > Bitmap Index Scan``."""
+    rows: int
+    planning_ms: float
+    execution_ms: float
+    hit: int
+    """Pages of 8 KiB found in shared buffers."""
+    read: int
+    """Pages that were not: from the kernel's cache or from the disk."""
+    disk_bytes: int | None
+    """What the kernel fetched from the block device for the backend meanwhile; None where it does not tell."""
+
+
+class ShownPlan(Record, frozen=True, kw_only=True):
+    """A plan as PostgreSQL prints it, from an execution that is not among the measured ones."""
+
+    text: list[str]
+    raw: list[dict]
+    """The same query's EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)."""
+
+
+class QueryPlanCase(Record, frozen=True, kw_only=True):
+    """All executions in one configuration and one state of the caches, in the order of doing."""
+
+    configuration: str
+    state: CacheState
+    parameters: dict[str, str]
+    """What the cluster says of the parameters that decide plans."""
+    plans: dict[str, ShownPlan]
+    """By setting; empty where the case before has the same."""
+    executions: list[QueryExecution]
+
+
+class QueryPlanRecord(Record, frozen=True, kw_only=True):
+    """query_plans/HOST.json of a bundle: what one host measured."""
+
+    schema: int
+    order: QueryPlanOrder
+    host: str
+    postgresql: str
+    """Its version, as ``SELECT version()`` tells."""
+    cpus: str
+    """CPUs that the cluster was confined to; empty: all."""
+    started_ns: int
+    load_s: float
+    """What making the table took: generator, COPY, index, VACUUM."""
+    heap_pages: int
+    index_pages: int
+    cases: list[QueryPlanCase]
+
+
+class QueryPlanFigures(Record, frozen=True, kw_only=True):
+    """One setting in one case."""
+
+    case: str
+    """Name of test, configuration and state, as claims have it in ``experiment``."""
+    setting: str
+    scans: dict[str, int]
+    """Executions by the plan they had."""
+    executions: int
+    execution_ms: float
+    """Median."""
+    low: float | None
+    high: float | None
+    """Ends of its interval of 95 %; None with too few executions."""
+    planning_ms: float
+    """Median, as are the next three."""
+    hit: float
+    read: float
+    disk_bytes: float | None
+
+
+class QueryPlanSummary(Record, frozen=True, kw_only=True):
+    """What the report says of one host's query plans."""
+
+    record: QueryPlanRecord
+    figures: list[QueryPlanFigures]
+    effects: list[Effect]
+    """Each setting against the first one, by case."""
+
+
+# --- flame graphs ------------------------------------------------------------------------------
+
+
+class FlamePlan(Record, frozen=True, kw_only=True):
+    """flamegraphs/plan.json of a bundle: the recordings in their order, and all that they are judged by."""
+
+    schema: int
+    id: str
+    """Of the bundle."""
+    seed: int
+    spec: FlameGraphs
+    """The chosen graphs, as they stood when the plan was made."""
+    experiments: dict[str, Experiment]
+    """What each graph's generator does."""
+    runs: list[PlannedRun]
+    """``experiment`` is the graph's name."""
+
+
+class Segment(Record, frozen=True, kw_only=True):
+    """One mode of a recording."""
+
+    mode: SpyMode
+    from_ns: int
+    """When py-spy began to take samples."""
+    until_ns: int
+    samples: int
+    """In its stacks; 0 without py-spy."""
+    app_cpu_ms: float
+    """Of the app's cgroup."""
+    ended_cpu_ms: float
+    """Of that, of threads that began or ended meanwhile: py-spy sees none of Argon2's lanes, which are such."""
+    spy_cpu_ms: float
+    requests: int | None = None
+    """Answered meanwhile; None until the recording is sealed."""
+    complaint: str = ""
+    """Why there are no samples, if py-spy failed."""
+
+
+class Recorded(Record, frozen=True, kw_only=True):
+    """recording.json: what py-spy saw of one session's worker."""
+
+    schema: int
+    plan: str
+    run: PlannedRun
+    host: str
+    py_spy: str
+    """Its version."""
+    pids: list[int]
+    """The app's workers; the supervisor is none."""
+    hz: int
+    app_cpus: str
+    spy_cpus: str
+    segments: list[Segment]
+    offered_rps: float = 0.0
+    achieved_rps: float = 0.0
+    errors: int = 0
+    """Of the window, unexpected statuses among them; these three are known when the recording is sealed."""
+
+
+class FlamePending(Record, frozen=True, kw_only=True):
+    """Which recording comes next."""
+
+    bundle: str
+    session: Session | None
+    progress: str
+    sealed: int
+    total: int
+
+
+class Share(Record, frozen=True, kw_only=True):
+    """A named function's part of the samples of one graph, variant and mode, in per cent."""
+
+    graph: str
+    variant: str
+    mode: SpyMode
+    function: str
+    value: float
+    """Median over the recordings."""
+    low: float | None
+    high: float | None
+    """Ends of its interval; None with too few recordings."""
+    recordings: int
+    samples: int
+    """Of all recordings together."""
+
+
+class SpyCost(Record, frozen=True, kw_only=True):
+    """What py-spy does to the app that it looks at, from the same sessions with and without it."""
+
+    graph: str
+    variant: str
+    mode: SpyMode
+    without_ms: float
+    with_ms: float
+    """CPU of the app per request; medians over the recordings."""
+    value: float
+    """Median of their ratio within a recording."""
+    low: float | None
+    high: float | None
+    spy_share: float
+    """CPU of py-spy itself, as a part of one CPU."""
+    ended_share: float
+    """Part of the app's CPU time in threads that py-spy cannot see."""
+    recordings: int
+
+
+class Frame(Record, frozen=True, kw_only=True):
+    """One box of a drawn flame graph; positions and widths are parts of the whole."""
+
+    depth: int
+    """0: all stacks together."""
+    start: float
+    width: float
+    name: str
+    before: float
+    """In the drawing's unit; of a graph that is no difference all there is."""
+    after: float | None = None
+    """Of a difference."""
+
+
+class FlameDrawing(Record, frozen=True, kw_only=True):
+    """A flame graph, or the difference between two, as it is drawn."""
+
+    name: str
+    """Of its files in the bundle's directory flamegraphs/, without what they end with."""
+    graph: str
+    title: str
+    unit: Literal["samples", "ms per request"]
+    frames: list[Frame]
+    """Those wide enough to be seen in the report."""
+
+
+class FlameSummary(Record, frozen=True, kw_only=True):
+    """What the report says of a bundle's flame graphs."""
+
+    plan: FlamePlan
+    sealed: int
+    shares: list[Share]
+    costs: list[SpyCost]
+    drawings: list[FlameDrawing]
 
 
 # --- results: what the report says -------------------------------------------------------------
@@ -927,6 +1476,51 @@ class Curve(Record, frozen=True, kw_only=True):
     """What that part does not exceed."""
 
 
+class BlockedLoop(Record, frozen=True, kw_only=True):
+    """What blocked the event loop in the counted runs of one side, all callbacks together."""
+
+    experiment: str
+    side: str
+    runs: int
+    requests: int
+    callbacks: int
+    per_request_ms: float | None
+    """Median over the runs."""
+    quantiles_ms: dict[str, float]
+    """Of the single callbacks, by p50, p90, p99 and max; those that have enough of them."""
+    from_100_ms: int
+    """Callbacks of 100 ms and more, the article's threshold."""
+    curve: Curve | None
+    """Of the single callbacks; None without any."""
+
+
+class Searched(Record, frozen=True, kw_only=True):
+    """The search of one counted run."""
+
+    experiment: str
+    side: str
+    block: int
+    result: SearchResult
+    window: Latency
+    """At the rate that was found."""
+    packed: bool
+
+
+class Dependence(Record, frozen=True, kw_only=True):
+    """Whether the effect of one factor depends on the level of another, in one metric."""
+
+    experiment: str
+    metric: str
+    factor: str
+    """Whose levels are beside each other, as ``arrivals``."""
+    change: str
+    """What is compared at each of them, as ``final against baseline``."""
+    effects: dict[str, Effect]
+    """By level."""
+    depends: bool | None
+    """Whether the calls differ; None where one of them is open."""
+
+
 class CoreSeries(Record, frozen=True, kw_only=True):
     """One CPU by second of the window, per cent busy; None where sar has no sample of just that second."""
 
@@ -1006,6 +1600,8 @@ class Results(Record, frozen=True, kw_only=True):
     scorecards: list[Scorecard]
     runs: list[RunFigures]
     cpu_check: list[CheckSummary]
+    lost: dict[str, list[Finding]] = {}
+    """Sessions that came to nothing, each with its instrument faults, by the run's key and a number."""
     damaged: list[Finding] = []
     """Files that are not as they were sealed: what they tell is left out of all figures."""
     noise: list[Noise] = []
@@ -1014,8 +1610,14 @@ class Results(Record, frozen=True, kw_only=True):
     published: list[PublishedSeries] = []
     """Of the study's publication, where the bundle carries its logs' figures."""
     curves: list[Curve] = []
+    blocked: list[BlockedLoop] = []
+    searched: list[Searched] = []
+    dependences: list[Dependence] = []
     within: list[WithinRun] = []
     strata: list[Stratum] = []
+    query_plans: list[QueryPlanSummary] = []
+    """By host; empty where the bundle has none."""
+    flame_graphs: FlameSummary | None = None
     layout: dict[str, CoreLayout]
     """By host."""
     environment: dict[str, dict]

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from ironbench.beside import blocked_loops, dependences, searches
+from ironbench.cells import pairs
 from ironbench.cpus import parse_cpu_list
 from ironbench.effects import make_effects
 from ironbench.metrics import (
@@ -25,7 +27,6 @@ from ironbench.metrics import (
     errors,
     per_request_ms,
     percentile_shown,
-    scheduler,
     sum_cpu_ms,
 )
 from ironbench.plan import schedule, window_share
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
     from ironbench.metrics import Metric
     from ironbench.published import Published
-    from ironbench.records import Background, Claim
+    from ironbench.records import Background, Claim, FlameSummary, QueryPlanSummary
 
 D = TypeVar("D")
 """A run's latency distribution, of whatever form ``merge`` takes."""
@@ -63,12 +64,9 @@ D = TypeVar("D")
 DESCRIPTION = "description.yml"
 """An imported bundle's copy of what its importer said of the logs."""
 HIDDEN = f"n<{MIN_ABOVE}"
-SCHEDULER = (
-    ("Run queue in the window, max", "count", "runq_sz", "max"),
-    ("Context switches in the window, mean", "1/s", "cswch_per_s", "mean"),
-)
-"""Title, unit, column and figure of the rows on the scheduler of the app's host."""
 NOT_MEASURED = "not measured"
+WHERE_MEASURED = ("run_queue_max", "context_switches", "new_tasks", "blocked_ms", "highest_rps")
+"""Metrics with a row only where a run has the figure."""
 
 
 def make_results(  # noqa: PLR0913 - a bundle has this many parts
@@ -82,6 +80,8 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
     rendered_by: str,
     claims: Sequence[Claim] = (),
     published: Published | None = None,
+    query_plans: Sequence[QueryPlanSummary] = (),
+    flame_graphs: FlameSummary | None = None,
 ) -> Results:
     """Compute all figures of a bundle, and what they say of its claims.
 
@@ -96,14 +96,16 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         asked(claims, plan),
         latency=lambda several: merge([distributions[run.run.key] for run in several]),
     )
-    effects, verdicts = judge_claims(claims, effects, plan, published)
+    effects, verdicts = judge_claims(
+        claims, effects, plan, published, query_plans=query_plans, flame_graphs=flame_graphs
+    )
     return Results(
         schema=SCHEMA,
         rendered_by=rendered_by,
         manifest=manifest,
         baseline=plan.baseline,
         seed=plan.seed,
-        blocks=max(run.block for run in plan.runs),
+        blocks=max((run.block for run in plan.runs), default=0),
         retries=plan.retries,
         warmup_s=plan.warmup_s,
         window_s=plan.window_s,
@@ -117,9 +119,16 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         effects=effects,
         claims=verdicts,
         published=published_series(published),
+        blocked=blocked_loops(plan, counted),
+        searched=searches(counted),
+        dependences=dependences(plan, effects),
+        query_plans=list(query_plans),
+        flame_graphs=flame_graphs,
         layout=_layouts(runs),
         environment=environment,
-        reproduce=_commands(manifest, plan, with_claims=bool(claims)),
+        reproduce=_commands(manifest, plan, with_claims=bool(claims))
+        if plan.runs
+        else _other_playbooks(manifest, plan, query_plans, flame_graphs),
     )
 
 
@@ -161,7 +170,8 @@ def _scorecard(
     experiment = plan.experiments[name]
     variants = experiment.variants
     first = first_variant(experiment, plan.baseline)
-    last = variants[-1]
+    # With crossed factors the last side may differ from the first in more than one of them.
+    last = variants[-1] if (variants[-1], first) in pairs(experiment, plan.baseline) else first
     # By side: a variant's second session is its A/A, and no part of its figures.
     observed = {v: [r for r in counted if (r.run.experiment, r.run.side) == (name, v)] for v in variants}
     runs = {v: [r for r in observed[v] if r.run.number] for v in variants}
@@ -188,10 +198,11 @@ def _scorecard(
         for title, field in (("%usr, whole sar record", "usr_whole_record"), ("busy in the window", "busy")):
             figure = partial(core, cpu=cpu, field=field)
             rows.append(over_sessions(f"CPU {cpu} {title}", "%", figure, observed))
-    for title, unit, column, field in SCHEDULER:
-        figure = partial(scheduler, column=column, field=field)
-        if any(figure(run) is not None for found in observed.values() for run in found):
-            rows.append(over_sessions(title, unit, figure, observed))
+    rows += [
+        over_sessions(metric.title, metric.unit, metric.figure, observed)
+        for metric in map(METRICS.__getitem__, WHERE_MEASURED)
+        if any(metric.figure(run) is not None for found in observed.values() for run in found)
+    ]
     rows.append(over_sessions("Achieved rate", "rps", lambda run: run.load.achieved_rps))
     rows.append(
         row(
@@ -346,10 +357,10 @@ def _commands(manifest: Manifest, plan: Plan, *, with_claims: bool) -> list[str]
         study = f" --study studies/{plan.study}" if with_claims else ""
         describe = f"--describe results/{plan.id}/{DESCRIPTION}"
         return [f"ironbench import bundle LOGS {describe}{study} --id {plan.id}-again"]
+    commands = _checkout(manifest)
     chosen = "".join(f" --experiment {name}" for name in plan.experiments)
     variants = dict.fromkeys(v for e in plan.experiments.values() for v in e.variants)
     chosen += "".join(f" --variant {name}" for name in variants)
-    commands = [] if manifest.git is None else [f"git checkout {manifest.git.commit}"]
     make = f"ironbench plan --study studies/{plan.study} --protocol {plan.protocol}{chosen}"
     make += f" --seed {plan.seed} --retries {plan.retries} --results results --id {plan.id}-again"
     # The bench playbook goes on with the unfinished bundle that asks just this.
@@ -367,3 +378,33 @@ def _commands(manifest: Manifest, plan: Plan, *, with_claims: bool) -> list[str]
         f"ansible-playbook -i INVENTORY site.yml playbooks/bench.yml -e '{json.dumps(asked)}'",
         f"ironbench report results/{plan.id}-again",
     ]
+
+
+def _other_playbooks(
+    manifest: Manifest,
+    plan: Plan,
+    query_plans: Sequence[QueryPlanSummary],
+    flame_graphs: FlameSummary | None,
+) -> list[str]:
+    """Return the commands that make a bundle without runs again; its protocol is named after its playbook."""
+    playbook = plan.protocol.replace("-", "_")
+    asked: dict[str, object] = {
+        f"{playbook}_study": f"{{{{ playbook_dir }}}}/../studies/{plan.study}",
+        f"{playbook}_seed": plan.seed,
+    }
+    if query_plans:
+        asked[f"{playbook}_executions"] = query_plans[0].record.order.test.executions
+    if flame_graphs:
+        spec = flame_graphs.plan.spec
+        asked |= {
+            f"{playbook}_graphs": list(spec.graphs),
+            f"{playbook}_variants": list(dict.fromkeys(v for g in spec.graphs.values() for v in g.variants)),
+            f"{playbook}_recordings": spec.recordings,
+            f"{playbook}_seconds": spec.seconds,
+        }
+    make = f"ansible-playbook -i INVENTORY site.yml playbooks/{playbook}.yml -e '{json.dumps(asked)}'"
+    return [*_checkout(manifest), make]
+
+
+def _checkout(manifest: Manifest) -> list[str]:
+    return [] if manifest.git is None else [f"git checkout {manifest.git.commit}"]

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench.effects import NO_FIGURE
-from ironbench.metrics import METRICS, MIN_ABOVE
+from ironbench.flame.summary import judge_share
+from ironbench.metrics import METRICS, MIN_ABOVE, PLAN_METRICS
 from ironbench.published import judge_record
+from ironbench.query_plan.summary import judge_scan
 from ironbench.records import Verdict
 from ironbench.stats import ALPHA, MIN_BLOCKS, MIN_MARGIN, blocks_for_family, farthest, holm
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from ironbench.published import Published
-    from ironbench.records import Claim, Comparison, Effect, Plan, VerdictWord
+    from ironbench.records import Claim, Comparison, Effect, FlameSummary, Plan, QueryPlanSummary, VerdictWord
 
     Words = tuple[VerdictWord, str]
     Key = tuple[str, str, frozenset[str]]
@@ -67,16 +69,32 @@ def family(claims: Iterable[Claim], plan: Plan, packed: Collection[str] = ()) ->
     return list(found.values())
 
 
-def judge_claims(
-    claims: Sequence[Claim], effects: Sequence[Effect], plan: Plan, published: Published | None
+def judge_claims(  # noqa: PLR0913 - claims rest on this many kinds of evidence
+    claims: Sequence[Claim],
+    effects: Sequence[Effect],
+    plan: Plan,
+    published: Published | None,
+    *,
+    query_plans: Sequence[QueryPlanSummary] = (),
+    flame_graphs: FlameSummary | None = None,
 ) -> tuple[list[Effect], list[Verdict]]:
-    """Return the effects with Holm's p where claims rest on them, and a verdict for each claim, in order."""
+    """Return the effects with Holm's p where claims rest on them, and a verdict for each claim, in order.
+
+    Of several hosts with query plans the first one that has what a claim asks for decides it.
+    """
     effects = _corrected(claims, effects, plan)
     found = {effect.comparison: effect for effect in effects}
+    for summary in reversed(query_plans):
+        found |= {effect.comparison: effect for effect in summary.effects}
     verdicts = []
     for claim in claims:
         effect = found.get(claim.comparison) if claim.comparison else None
-        word, reason = _judge(claim, effect, plan, published)
+        if claim.comparison is not None and claim.comparison.metric in PLAN_METRICS:
+            word, reason = _judge_query_plan(claim, effect, query_plans)
+        elif claim.kind == "share" and not claim.not_testable:
+            word, reason = judge_share(claim, flame_graphs)
+        else:
+            word, reason = _judge(claim, effect, plan, published)
         measured = claim.kind in MEASURED
         verdicts.append(Verdict(claim=claim, word=word, reason=reason, effect=effect if measured else None))
     return effects, verdicts
@@ -116,6 +134,32 @@ def _judge(claim: Claim, effect: Effect | None, plan: Plan, published: Published
     if published is not None and claim.kind == "record":
         return judge_record(claim, published)
     assert effect is not None  # comparisons that claims rest on are always made
+    return _measured(claim, effect)
+
+
+def _judge_query_plan(claim: Claim, effect: Effect | None, query_plans: Sequence[QueryPlanSummary]) -> Words:
+    """Judge a claim on a query plan test; latency of a packed layout does not matter there, for nothing else runs."""
+    assert claim.comparison is not None
+    if claim.not_testable:
+        return UNTESTABLE, claim.not_testable
+    one = claim.comparison
+    there = [s for s in query_plans if {one.variant, one.against} <= _settings(s, one.experiment)]
+    if not there:
+        return (
+            UNTESTABLE,
+            f"This bundle has no query plans of {one.experiment}; playbooks/query_plan.yml makes them.",
+        )
+    if PLAN_METRICS[one.metric].of is None:
+        return judge_scan(claim, there[0])
+    assert effect is not None
+    return _measured(claim, effect)
+
+
+def _settings(summary: QueryPlanSummary, case: str) -> set[str]:
+    return {figures.setting for figures in summary.figures if figures.case == case}
+
+
+def _measured(claim: Claim, effect: Effect) -> Words:
     too_few = _too_few(effect)
     if too_few:
         return UNDECIDED, too_few
@@ -128,8 +172,6 @@ def _untestable(claim: Claim, effect: Effect | None, plan: Plan, published: Publ
     """Say why this bundle cannot decide a claim, however many runs it had; empty when it can."""
     if claim.not_testable:
         return claim.not_testable
-    if claim.kind == "share":
-        return "A function's share of the time is read off a flame graph, and this bundle has none."
     if claim.kind == "record":
         return "" if published is not None else "This bundle carries no published runs."
     return _absent(claim, plan) or ("" if effect is None else _packed(effect) or _unmeasured(effect))

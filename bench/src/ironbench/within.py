@@ -9,6 +9,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING, TypeVar
 
+from ironbench.cells import as_side
 from ironbench.cpus import parse_cpu_list
 from ironbench.metrics import METRICS
 from ironbench.records import CoreSeries, Curve, Stratum, WithinRun
@@ -131,7 +132,7 @@ def make_strata(plan: Plan, counted: Sequence[Run]) -> list[Stratum]:
             Stratum(
                 experiment=experiment,
                 side=side,
-                declared=plan.experiments[experiment].load.placement,
+                declared=as_side(plan.experiments[experiment], runs[0].run.variant).load.placement,
                 placement=laid,
                 runs=len(alike),
                 requests=sum(run.load.latency.count for run in alike),

@@ -15,7 +15,7 @@ import pytest
 from ironbench.collect import cgroup
 from ironbench.host import awake, proc
 from ironbench.host.turn import Turn
-from ironbench.records import SCHEMA, CoreLayout, Expectation, HostCommands, Service
+from ironbench.records import SCHEMA, CoreLayout, Expectation, ExperimentCell, HostCommands, Service
 
 from .conftest import POSTGRESQL, Bench, show, systemctl, unpack, until
 
@@ -54,6 +54,19 @@ def test_prepare_starts_what_is_stopped_and_the_variant_alone(bench):
     assert show(POSTGRESQL, "ActiveState") == "active"
     assert show("bench-test-app@baseline.service", "ActiveState") == "inactive"
     assert show("bench-test-app@final.service", "ActiveState") == "active"
+
+
+def test_prepare_leaves_state_alone_that_nothing_asks_and_starts_the_variant_of_the_cell(bench, tmp_path):
+    bench("prepare")
+    host = replace(bench.host, commands=HostCommands(prepare=["false"]))
+    experiment = replace(
+        bench.session.experiment, users=0, fresh_state=False, cells={"one": ExperimentCell(variant="final")}
+    )
+    session = replace(bench.session, experiment=experiment, run=replace(bench.session.run, variant="one"))
+    assert Bench(tmp_path, host, session)("prepare")["users"] == 0
+    assert show("bench-test-app@final.service", "ActiveState") == "active"
+    with_state = replace(session, experiment=replace(experiment, fresh_state=True))
+    assert "commands.prepare failed" in Bench(tmp_path, host, with_state).fails("prepare")
 
 
 def test_users_are_for_root_only(bench):

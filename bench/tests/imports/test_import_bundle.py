@@ -171,9 +171,7 @@ def test_the_sar_run_gives_the_scheduler(make):
 def test_one_column_in_two_files_is_refused(make, logs):
     described = description()
     described["runs"][0]["sar"].append("final/system.txt")
-    with pytest.raises(
-        IronbenchError, match=r"wrk_report\.txt: two of the sar files have the column cswch/s"
-    ):
+    with pytest.raises(IronbenchError, match=r"wrk_report\.txt: two of the sar files have the column proc/s"):
         make(described)
 
 

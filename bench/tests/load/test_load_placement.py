@@ -16,8 +16,9 @@ import msgspec
 import pytest
 from ironbench.errors import IronbenchError
 from ironbench.host import placement
+from ironbench.load import placement as load_placement
 from ironbench.load.client import resolve
-from ironbench.load.placement import LONGEST_LINE, Question, ask
+from ironbench.load.placement import LONGEST_LINE, Question, ask, read_clock
 from ironbench.records import SCHEMA, Background, Expectation, Load, PlacementService, RequestTemplate
 
 APP = "127.0.0.2"
@@ -231,7 +232,7 @@ def test_a_wrong_token_learns_nothing(app, start_service):
             connection.sendall(line)
             told = msgspec.json.decode(connection.makefile("rb").read())
         assert told.pop("refused").startswith("refused the token")
-        assert told == {"schema": SCHEMA, "workers": [], "owners": []}
+        assert told == {"schema": SCHEMA, "workers": [], "owners": [], "ns": 0}
 
 
 @pytest.mark.parametrize(
@@ -278,3 +279,22 @@ def test_a_port_that_is_taken_is_one_sentence(app, start_service):
     assert said.startswith(f"ironbench: The placement service cannot listen at {APP}, port {port_of(app)} (")
     assert said.endswith("set bench_placement_port to a free one.\n")
     assert len(said.splitlines()) == 1
+
+
+# --- clocks ------------------------------------------------------------------------------------
+
+
+def test_the_clock_of_this_machine_is_its_own(app, start_service):
+    service = start_service(app).wait()
+    offset_ns, bound_ns = read_clock(service.address, TOKEN, 5)
+    assert abs(offset_ns) <= bound_ns < 50_000_000
+    with pytest.raises(IronbenchError, match="refused the token"):
+        read_clock(service.address, "another", 1)
+
+
+def test_a_clock_that_is_ahead_is_seen_as_far_ahead(app, start_service, monkeypatch):
+    """The other end of the wire: ours runs 40 ms behind, so the service's is ahead."""
+    service = start_service(app).wait()
+    monkeypatch.setattr(load_placement, "time_ns", lambda: time.time_ns() - 40_000_000)
+    offset_ns, bound_ns = read_clock(service.address, TOKEN, 5)
+    assert abs(offset_ns - 40_000_000) <= bound_ns

@@ -12,9 +12,10 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import msgspec
 import pytest
 from ironbench.load.histogram import merge
-from ironbench.records import Background, Expectation, Load, RequestTemplate
+from ironbench.records import Background, Expectation, Load, RequestTemplate, Search, SearchResult
 
 NS = 1_000_000_000
 DURATIONS = ("latency", "service_time", "own_send_lag", "system_send_lag", "timer_lag", "timeouts")
@@ -658,3 +659,27 @@ def test_a_run_of_two_loads_that_is_stopped_leaves_nothing(server, generators):
     assert generator.process.wait(timeout=10) == 143
     assert list(generator.out.iterdir()) == []
     wait_for(lambda: not any(alive(pid) for pid in pids))
+
+
+# --- a search for the highest rate -------------------------------------------------------------
+
+
+def test_search_finds_what_a_server_carries(measure, shared_server):
+    """A server that serves one request at a time, each for 20 ms: 50 a second and no more."""
+    search = Search(p99_ms=500, from_rate=4, to_rate=400, steps=4, step_s=1, warmup_s=0)
+    run = measure(shared_server.url, "/slow", window_s=1.0, rate=4.0, search=search)
+    found = msgspec.json.decode((run.out / "search.json").read_bytes(), type=SearchResult)
+    assert [(step.rate, step.kept) for step in found.steps[:2]] == [(4, True), (400, False)]
+    assert "requests per second were answered" in found.steps[1].why_not
+    assert found.highest_rps is not None
+    assert found.lowest_rps is not None
+    assert found.highest_rps < 100
+    assert found.highest_rps < found.lowest_rps <= 400
+    assert run.result.offered_rps == pytest.approx(found.highest_rps, rel=0.05)
+
+
+def test_search_whose_gate_fails_makes_no_load(measure, shared_server):
+    search = Search(p99_ms=100, from_rate=20, to_rate=500, steps=5, step_s=1)
+    run = measure(shared_server.url, "/ok", status=201, search=search)
+    assert (run.code, run.result.scheduled) == (3, 0)
+    assert not (run.out / "search.json").exists()

@@ -5,75 +5,26 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "shared"))
-from controller import REPOSITORY, command, environment, play
+from plans import Plan, until
 
 SERVICES = {"app", "postgresql", "pgbouncer", "valkey"}
 STUDY = Path(__file__).parents[1] / "study"
 GENERATOR = "systemctl is-active 'ironbench-load-*'"
 
 
-def until(condition, what: str, seconds: float = 180):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"never saw {what}"
-    return value
-
-
-class Plan:
-    """One plan in a results directory of its own."""
+class SitePlan(Plan):
+    """A plan on the scenario's host."""
 
     def __init__(self, results: Path, host, **variables: object) -> None:
+        super().__init__(results, "site", STUDY, **variables)
         self.host = host
-        self.results = results
-        self.variables = json.dumps(
-            {
-                "bench_study": str(STUDY),
-                "bench_results_dir": str(results),
-                "bench_protocol": "tiny",
-                **variables,
-            },
-        )
-
-    def start(self) -> subprocess.Popen[str]:
-        """Start the playbook in a process group of its own, as ``make bench`` has one."""
-        log = (self.results / "log").open("w")
-        return subprocess.Popen(
-            command("playbooks/bench.yml", "site", "--extra-vars", self.variables),
-            cwd=REPOSITORY,
-            env=environment(),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            text=True,
-        )
-
-    def finish(self) -> None:
-        done = play("playbooks/bench.yml", "site", "--extra-vars", self.variables)
-        assert done.returncode == 0, done.stdout
-
-    @property
-    def bundles(self) -> list[Path]:
-        return sorted(path for path in self.results.iterdir() if path.is_dir())
-
-    @property
-    def files(self) -> dict[str, Path]:
-        """run.json by key: experiment, block, variant with its repetition."""
-        return {
-            "/".join(path.parts[-4:-1]): path for path in sorted(self.results.glob("*/runs/*/*/*/run.json"))
-        }
-
-    @property
-    def runs(self) -> dict[str, dict]:
-        return {key: json.loads(path.read_bytes()) for key, path in self.files.items()}
 
     def wait_for_load(self) -> None:
         """Until the app has worked for a second on this session's requests: warm-up or window."""
@@ -93,7 +44,7 @@ class Plan:
 
 @pytest.fixture
 def plan(tmp_path, host):
-    return lambda **variables: Plan(tmp_path, host, **variables)
+    return lambda **variables: SitePlan(tmp_path, host, **variables)
 
 
 def test_a_plan_that_was_killed_goes_on_and_every_run_is_sealed_once(plan):
@@ -171,3 +122,25 @@ def test_an_app_that_crashes_is_an_outcome(plan):
     run = made.runs["signin/01/final"]
     assert "crash" in [outcome["kind"] for outcome in run["outcomes"]]
     assert not [fault for fault in run["instrument_faults"] if "auth-app" in fault["detail"]]
+
+
+def test_what_blocks_and_what_a_search_found_are_sealed(plan):
+    made = plan(bench_experiments="blocked,searched")
+    made.finish()
+    runs, files = made.runs, made.files
+    inline = runs["blocked/01/inline"]["loop_blocks"]
+    pool = runs["blocked/01/pool"]["loop_blocks"]
+    # Two tokens signed with a PEM that is parsed each time, and a hash, against a hash in another thread.
+    assert inline["per_request_ms"] > 2 * pool["per_request_ms"]
+    assert inline["callbacks"] >= runs["blocked/01/inline"]["load"]["completed"] > 0
+    assert runs["searched/01/final"]["loop_blocks"] is None
+    for key, run in files.items():
+        assert (run.parent / "raw/molecule-site-13/slow_callbacks.jsonl").exists() == key.startswith(
+            "blocked"
+        )
+    found = runs["searched/01/final"]["search"]
+    rates = [step["rate"] for step in found["steps"]]
+    assert rates[0] == 500
+    if found["steps"][0]["kept"]:
+        assert rates[1] == 600
+    assert runs["searched/01/final"]["load"]["offered_rps"] == (found["highest_rps"] or 500)

@@ -1,20 +1,48 @@
 """Valkey as the app uses it."""
 
+import os
+from pathlib import Path
+
+import pytest
+
+STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "ironbench/inventory"
 CLI = "valkey-cli -h 127.0.0.1 -p 6379"
 
 
-def test_what_is_set_can_be_got(host):
-    assert host.check_output(f"{CLI} SET molecule 42") == "OK"
-    assert host.check_output(f"{CLI} GET molecule") == "42"
-    assert host.check_output(f"{CLI} DEL molecule") == "1"
+@pytest.fixture
+def ask(host):
+    """Ask as the app's user; the password is the test's own throwaway host's."""
+    password = (STATE / "cache-password").read_text().strip()
+    return lambda command: host.check_output("REDISCLI_AUTH=%s " + f"{CLI} --user auth {command}", password)
 
 
-def test_it_is_a_cache_and_keeps_nothing(host):
-    assert host.check_output(f"{CLI} CONFIG GET maxmemory").split() == ["maxmemory", "268435456"]
-    assert host.check_output(f"{CLI} CONFIG GET maxmemory-policy").split()[1] == "volatile-ttl"
-    host.check_output(f"{CLI} SET gone 1")
+def test_what_is_set_can_be_got(ask):
+    assert ask("SET molecule 42") == "OK"
+    assert ask("GET molecule") == "42"
+    assert ask("DEL molecule") == "1"
+
+
+def test_it_is_a_cache_and_keeps_nothing(host, ask):
+    memory = ask("INFO memory").split()
+    assert {"maxmemory:268435456", "maxmemory_policy:volatile-ttl"} <= set(memory)
+    ask("SET gone 1")
     host.check_output("systemctl restart valkey-server")
-    assert host.check_output(f"{CLI} GET gone") == ""
+    assert ask("GET gone") == ""
+
+
+def test_nobody_is_told_anything_without_the_password(host):
+    assert host.run(f"{CLI} PING").stdout.startswith("NOAUTH")
+    assert "WRONGPASS" in host.run(f"REDISCLI_AUTH=guessed {CLI} --user auth PING").stdout
+
+
+def test_the_apps_user_does_not_administer(ask):
+    for command in ("CONFIG GET dir", "ACL LIST", "SHUTDOWN NOSAVE", "KEYS '*'"):
+        assert "NOPERM" in ask(command), command
+
+
+def test_the_password_is_not_on_the_host(host):
+    password = (STATE / "cache-password").read_text().strip()
+    assert host.run("grep -rlF %s /etc /var/lib/valkey /var/log", password).stdout == ""
 
 
 def test_every_thread_is_on_the_caches_cpus_with_the_limits_that_the_host_can_give(

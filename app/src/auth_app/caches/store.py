@@ -57,6 +57,7 @@ class CashewsStore:
             client_side=True,
             client_side_prefix="auth-app:",
             pickle_type="null",
+            **settings.login(),
         )
 
     async def open(self) -> None:

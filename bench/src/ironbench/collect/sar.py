@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -23,6 +23,9 @@ SECOND_NS = 1_000_000_000
 DAY_S = 86_400
 RUN_QUEUE = "runq-sz"
 SWITCHES = "cswch/s"
+FORKS = "proc/s"
+_SYSTEM = {RUN_QUEUE: "runq_sz", SWITCHES: "cswch_per_s", FORKS: "proc_per_s"}
+"""Fields of SystemUse by sar's column."""
 EPOCH = 1971
 """First year whose samples all start after 1970."""
 
@@ -144,7 +147,7 @@ def system_use(sar_json: bytes, first_ns: int, last_ns: int) -> SystemUse | None
         inside = [one.value for one in timed if first <= one.from_ns and one.until_ns <= last]
         return (_column(inside, [one.value for one in timed]) if inside else None), len(inside)
 
-    return _system(column(RUN_QUEUE), column(SWITCHES))
+    return _system({name: column(name) for name in _SYSTEM})
 
 
 def system_of(reports: Sequence[SarReport]) -> SystemUse | None:
@@ -156,7 +159,7 @@ def system_of(reports: Sequence[SarReport]) -> SystemUse | None:
     for one in (one for report in reports for one in report.series):
         if one.name in found:
             raise IronbenchError(f"two of the sar files have the column {one.name}; give one of them.")
-        if one.name in (RUN_QUEUE, SWITCHES):
+        if one.name in _SYSTEM:
             column = SarColumn(
                 mean=one.mean,
                 max=one.max,
@@ -164,7 +167,7 @@ def system_of(reports: Sequence[SarReport]) -> SystemUse | None:
                 max_whole_record=max(one.values),
             )
             found[one.name] = column, one.samples
-    return _system(found.get(RUN_QUEUE, (None, 0)), found.get(SWITCHES, (None, 0)))
+    return _system(found)
 
 
 def _column(inside: list[float], values: list[float]) -> SarColumn:
@@ -173,11 +176,12 @@ def _column(inside: list[float], values: list[float]) -> SarColumn:
     )
 
 
-def _system(runq: tuple[SarColumn | None, int], switches: tuple[SarColumn | None, int]) -> SystemUse | None:
-    samples = max(runq[1], switches[1])
+def _system(found: dict[str, tuple[SarColumn | None, int]]) -> SystemUse | None:
+    samples = max((count for _, count in found.values()), default=0)
     if not samples:
         return None
-    return SystemUse(samples=samples, runq_sz=runq[0], cswch_per_s=switches[0])
+    columns: dict[str, Any] = {field: found.get(name, (None, 0))[0] for name, field in _SYSTEM.items()}
+    return SystemUse(samples=samples, **columns)
 
 
 def _usr(samples: Sequence[CpuSample]) -> dict[int, list[float]]:

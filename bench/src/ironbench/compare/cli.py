@@ -11,7 +11,7 @@ import msgspec
 from ironbench import bundle as bundles
 from ironbench.compare.compute import DEFAULT_METRICS, compare
 from ironbench.compare.document import make_document
-from ironbench.compare.environment import Side
+from ironbench.compare.environment import LAYOUT, Side
 from ironbench.errors import IronbenchError
 from ironbench.files import write_atomic
 from ironbench.metrics import METRICS
@@ -40,6 +40,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="NAME",
         help=f"instead of {', '.join(DEFAULT_METRICS)}; one of {', '.join(METRICS)}",
     )
+    parser.add_argument(
+        "--factor",
+        choices=[LAYOUT],
+        default="",
+        help="what the bundles are to differ in: with `layout` absolute times of two core layouts are compared",
+    )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the comparison there as well")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=show)
@@ -52,7 +58,7 @@ def show(args: argparse.Namespace) -> int:
     sides = [
         read_side(letter, path) for letter, path in zip(string.ascii_uppercase, args.bundles, strict=False)
     ]
-    compared = compare(sides, args.metric or DEFAULT_METRICS)
+    compared = compare(sides, args.metric or DEFAULT_METRICS, factor=args.factor)
     document = make_document(compared)
     if args.markdown:
         try:

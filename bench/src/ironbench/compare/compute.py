@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ironbench.compare.environment import Difference, Side, differences, other_question, refusal
 from ironbench.compare.shift import Shift, shift
-from ironbench.effects import first_variant
 from ironbench.metrics import METRICS
 from ironbench.records import SCHEMA, Call, Comparison, Effect, Record, VerdictWord
 from ironbench.stats import MIN_MARGIN, Estimate, call
+from ironbench.study import first_variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,10 +86,10 @@ class Compared(Record, frozen=True, kw_only=True):
     between: list[Between]
 
 
-def compare(sides: Sequence[Side], metrics: Sequence[str] = DEFAULT_METRICS) -> Compared:
-    """Compare bundles, the first of which the others are held against."""
-    refused = [_sentence(why, other) for other in sides[1:] if (why := refusal(sides[0], other))]
-    refused += _other_questions(sides)
+def compare(sides: Sequence[Side], metrics: Sequence[str] = DEFAULT_METRICS, *, factor: str = "") -> Compared:
+    """Compare bundles, the first of which the others are held against; ``factor`` is as in ``refusal``."""
+    refused = [_sentence(why, other) for other in sides[1:] if (why := refusal(sides[0], other, factor))]
+    refused += _other_questions(sides, factor)
     return Compared(
         schema=SCHEMA,
         bundles=[_bundle(side) for side in sides],
@@ -97,7 +97,7 @@ def compare(sides: Sequence[Side], metrics: Sequence[str] = DEFAULT_METRICS) -> 
         effects=[_beside(sides, one) for one in _comparisons(sides, metrics)],
         claims=_claims(sides),
         refused=refused,
-        between=_between(sides, metrics),
+        between=_between(sides, metrics, factor),
     )
 
 
@@ -192,10 +192,10 @@ def _sentence(why: str, other: Side) -> str:
     return f"No verdict on absolute times of {other.letter}: {why}; the ratios above compare what can be compared."
 
 
-def _other_questions(sides: Sequence[Side]) -> list[str]:
+def _other_questions(sides: Sequence[Side], factor: str) -> list[str]:
     sentences = []
     for other in sides[1:]:
-        if refusal(sides[0], other):
+        if refusal(sides[0], other, factor):
             continue
         for name in _shared_experiments(sides[0], other):
             differing = other_question(name, sides[0], other)
@@ -209,11 +209,11 @@ def _shared_experiments(first: Side, other: Side) -> list[str]:
     return [name for name in first.plan.experiments if name in other.plan.experiments]
 
 
-def _between(sides: Sequence[Side], metrics: Sequence[str]) -> list[Between]:
+def _between(sides: Sequence[Side], metrics: Sequence[str], factor: str) -> list[Between]:
     """Compare each variant with itself in the other bundles, where absolute times can be compared."""
     found = []
     for name, experiment in sides[0].plan.experiments.items():
-        allowed = [_allowed(name, sides[0], other) for other in sides[1:]]
+        allowed = [_allowed(name, sides[0], other, factor) for other in sides[1:]]
         if not any(allowed):
             continue
         for metric in metrics:
@@ -227,10 +227,10 @@ def _between(sides: Sequence[Side], metrics: Sequence[str]) -> list[Between]:
     return found
 
 
-def _allowed(name: str, first: Side, other: Side) -> bool:
+def _allowed(name: str, first: Side, other: Side, factor: str) -> bool:
     return (
         name in other.plan.experiments
-        and not refusal(first, other)
+        and not refusal(first, other, factor)
         and not other_question(name, first, other)
     )
 

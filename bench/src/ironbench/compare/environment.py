@@ -52,8 +52,15 @@ def differences(sides: Sequence[Side]) -> list[Difference]:
     return found
 
 
-def refusal(first: Side, other: Side) -> str:
-    """Say why absolute times of two bundles must not be compared; empty when they may be."""
+LAYOUT = "layout"
+"""The core layout, as what is compared and not as what differs besides."""
+
+
+def refusal(first: Side, other: Side, factor: str = "") -> str:
+    """Say why absolute times of two bundles must not be compared; empty when they may be.
+
+    ``factor`` is what the bundles are to differ in: LAYOUT, or nothing.
+    """
     for here, there in paired_hosts([first, other]):
         if here is None or there is None:
             return f"{first.letter} and {other.letter} ran on different hosts that cannot be told to be alike"
@@ -66,6 +73,8 @@ def refusal(first: Side, other: Side) -> str:
         if models[0] != models[1]:
             return f"{first.letter} ran on {models[0]} and {other.letter} on {models[1]}"
         layouts = [_layout(first, here), _layout(other, there)]
+        if factor == LAYOUT and None not in layouts:
+            continue
         if layouts[0] is None or layouts[0] != layouts[1]:
             return f"the core layouts of {first.letter} and {other.letter} differ"
     return ""

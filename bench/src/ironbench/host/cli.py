@@ -14,32 +14,40 @@ from ironbench.errors import IronbenchError
 from ironbench.files import decode_record, read_record
 from ironbench.host.collect import collect, wait
 from ironbench.host.facts import describe
-from ironbench.host.generate import load
+from ironbench.host.generate import load, share, users
 from ironbench.host.observe import observe
 from ironbench.host.place import DESCRIPTION, Place
 from ironbench.host.prepare import prepare
+from ironbench.host.quiet import quiet, unquiet
+from ironbench.host.record import record
 from ironbench.host.stop import stop
 from ironbench.host.turn import Turn, ready, turn
-from ironbench.records import Host, Session
+from ironbench.records import Host, LoadShare, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 HOST_VERBS: dict[str, tuple[Callable, str]] = {
     "describe": (describe, "print the facts of this host"),
+    "quiet": (quiet, "keep the rest of the host off the bench's CPUs, until unquiet or the end of the lease"),
+    "unquiet": (unquiet, "put that back"),
     "stop": (stop, "end everything that a session left on this host"),
 }
 SESSION_VERBS: dict[str, tuple[Callable, str]] = {
     "prepare": (prepare, "reset and start the services, seed, start the app"),
-    "observe": (observe, "start sar, the CPU sampler and, for a generator elsewhere, the placement service"),
+    "observe": (observe, "start sar, the CPU sampler and, for generators elsewhere, the placement service"),
     "ready": (ready, "wait until that is done, by a unit that turn or else this one starts"),
+    "users": (users, "print the seeded users, and when several generators start the window"),
     "load": (load, "start the load generator, detached"),
-    "wait": (wait, "wait for the generator's end"),
+    "record": (record, "have py-spy look at the app while the load runs; for a session that is a recording"),
+    "wait": (wait, "wait for the generator's end, and read the other hosts' clocks"),
     "collect": (collect, "the same, and print what the session left, packed"),
 }
+SHARE = "share"
 TURN = "turn"
 SUMMARIES = {
     **{name: summary for name, (_, summary) in {**HOST_VERBS, **SESSION_VERBS}.items()},
+    SHARE: "load, for a generator that is told the users and its share of the load",
     TURN: "collect, and begin to prepare the session after meanwhile",
 }
 
@@ -53,7 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=f"Run as root on a bench host. Prints one JSON object a verb.\n\nverbs:\n{verbs}",
         epilog=(
             f"{', '.join(SESSION_VERBS)} read a session as JSON from stdin, the same one for all that are given; "
-            f"{TURN} reads one with the session after it."
+            f"{SHARE} reads one with the users and all generators' names, {TURN} one with the session after it."
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -74,6 +82,9 @@ def _run(args: argparse.Namespace) -> int:
     for verb in args.verbs:
         if verb in HOST_VERBS:
             answer = HOST_VERBS[verb][0](host)
+        elif verb == SHARE:
+            told = decode_record(sys.stdin.buffer.read(), LoadShare, "stdin")
+            answer = share(Place(host, told.session, args.host), told)
         elif verb == TURN:
             asked = decode_record(sys.stdin.buffer.read(), Turn, "stdin")
             answer = turn(Place(host, asked.session, args.host), asked.after)

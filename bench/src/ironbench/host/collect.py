@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import shutil
 import subprocess
 import tarfile
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +18,7 @@ from ironbench.collect.cgroup import Sample
 from ironbench.collect.sar import SECOND_NS
 from ironbench.errors import IronbenchError
 from ironbench.files import encode_record, read_record, write_atomic
-from ironbench.host import sar, snapshot, system
+from ironbench.host import clocks, sar, snapshot, system
 from ironbench.host.generate import OVERDUE_S
 from ironbench.host.place import UNIT_KINDS, app_pattern
 from ironbench.host.stop import stop_transient
@@ -24,7 +26,7 @@ from ironbench.load import STOPPED
 from ironbench.records import SCHEMA, Collected, LoadResult, Record, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ironbench.host.place import Place
 
@@ -52,6 +54,11 @@ def collect(place: Place, go_on: Callable[[], None] | None = None) -> Collected:
     ``go_on`` is called as soon as nothing of the session runs any more but the services, and before the packing;
     without it the app is stopped.
     """
+    with _alone(place):
+        return _collected(place, go_on)
+
+
+def _collected(place: Place, go_on: Callable[[], None] | None) -> Collected:
     _remove_others(place)
     if place.answer.exists():
         return read_record(place.answer, Collected)
@@ -61,6 +68,8 @@ def collect(place: Place, go_on: Callable[[], None] | None = None) -> Collected:
     elif pattern := app_pattern(place.host):
         system.stop(pattern)
     _write_sar_reports(place)
+    if place.session.experiment.slow_callbacks:
+        _write_slow_callbacks(place, ended.before)
     if ended.generator_exit or _changed(ended.before, ended.after):
         _write_journal(place, ended.before)
     session = msgspec.structs.replace(place.session, placement_token="")
@@ -79,6 +88,19 @@ def collect(place: Place, go_on: Callable[[], None] | None = None) -> Collected:
     return answer
 
 
+@contextmanager
+def _alone(place: Place) -> Iterator[None]:
+    """Wait for another that collects: a cut connection may have left one behind."""
+    directory = place.answer.parent
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _end(place: Place) -> Ended:
     """Wait for the generator's end, look at everything, and stop generator and observers."""
     before_file = place.directory / "before.json"
@@ -90,13 +112,17 @@ def _end(place: Place) -> Ended:
     generator_exit = _generator_exit(place)
     _wait_for_last_sample(place)
     after = snapshot.write(place, "after.json")
+    if _changed(before, after):
+        after = snapshot.mark_killed(place, before, after)
     stop_transient()
     return Ended(generator_exit=generator_exit, before=before, after=after)
 
 
 def wait(place: Place) -> dict[str, int | None]:
-    """Wait for the generator's end, without using the CPU, and say how it ended."""
-    return {"generator_exit": _generator_exit(place)}
+    """Wait for the generator's end, without using the CPU, read the other hosts' clocks, and say how it ended."""
+    status = _generator_exit(place)
+    clocks.read_after(place)
+    return {"generator_exit": status}
 
 
 def _remove_others(place: Place) -> None:
@@ -111,6 +137,10 @@ def _generator_exit(place: Place) -> int | None:
         return None
     unit = place.session_unit("load")
     if system.show(unit)["ActiveState"] == "inactive":
+        if place.spec.exists():
+            raise IronbenchError(
+                f"the generator of {place.key} is gone: something else stopped it, or the host has booted since."
+            )
         raise IronbenchError(
             f"the generator of {place.key} was not started; run `ironbench host load` first."
         )
@@ -125,7 +155,8 @@ def _generator_exit(place: Place) -> int | None:
 def _wait_for_last_sample(place: Place) -> None:
     """Let the observers write their last samples of the window."""
     result = place.directory / "load" / "load.json"
-    if not result.exists():  # no generator ran here, and the hosts with one have waited already
+    # No generator ran here, and the hosts with one have waited already; or nobody observes, as while py-spy records.
+    if not (result.exists() and place.cgroup_record.exists()):
         return
     drained_ns = read_record(result, LoadResult).drained_ns
     second_ns = drained_ns // SECOND_NS * SECOND_NS
@@ -182,6 +213,26 @@ def _write_journal(place: Place, before: Snapshot) -> None:
         ]
     )
     (place.directory / "journal.txt").write_text(text)
+
+
+def _write_slow_callbacks(place: Place, before: Snapshot) -> None:
+    """Keep what the app wrote on stderr, where asyncio's debug mode tells what blocked its event loop."""
+    app = next((service for service in place.host.services if service.name == "app"), None)
+    if app is None:
+        return
+    system.run(["journalctl", "--sync"])
+    text = system.run(
+        [
+            "journalctl",
+            "--no-pager",
+            "--output=json",
+            "--all",  # else a long message is left out
+            "--output-fields=MESSAGE,__REALTIME_TIMESTAMP",
+            f"--since=@{before.ns // 1_000_000_000}",
+            f"--unit={place.service_unit(app)}",
+        ]
+    )
+    place.slow_callbacks.write_text(text)
 
 
 def _packed(place: Place) -> bytes:

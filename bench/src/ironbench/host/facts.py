@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ironbench.errors import IronbenchError
-from ironbench.host import awake, proc, system, topology
+from ironbench.host import awake, proc, quiet, system, topology
 from ironbench.records import SCHEMA, Host, HostFacts
 
 PACKAGES = ("postgresql*", "pgbouncer", "valkey*", "sysstat")
@@ -45,6 +45,7 @@ def describe(host: Host) -> HostFacts:
         cgroup_version=_cgroup_version(),
         cpuset=_cpuset(),
         kept_awake=_kept_awake(host),
+        quiet=quiet.told(),
     )
 
 

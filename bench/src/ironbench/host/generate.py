@@ -1,26 +1,59 @@
-"""Starting the load generator, detached."""
+"""Starting the load generator, detached; alone, or with its share of a load beside generators elsewhere."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ironbench.collect.sar import SECOND_NS
 from ironbench.errors import IronbenchError
 from ironbench.files import encode_record
-from ironbench.host import system
+from ironbench.host import clocks, system
+from ironbench.load.clock import window_start
 from ironbench.records import SCHEMA, LoadSpec, PlacementService
 
 if TYPE_CHECKING:
     from ironbench.host.place import Place
+    from ironbench.records import LoadShare
 
 OVERDUE_S = 30.0
 """What the generator may take beyond ``longest_s`` before systemd ends it."""
 NOFILE = 65535
 
 
-def load(place: Place) -> dict:
+HEAD_S = 5.0
+"""From the moment when the app's host is ready until the last of several generators has been started, at most; and
+for the answers of the warm-up."""
+
+
+def users(place: Place) -> dict:
+    """Return the seeded users of the app's host, and when several generators are to start the window."""
+    session = place.session
+    if not place.directory.is_dir():
+        raise IronbenchError(f"{place.key} is not prepared on this host; run `ironbench host prepare` first.")
+    seconds = HEAD_S + session.expected_s - session.window_s
+    return {
+        "users": place.users.read_text() if session.experiment.users else "",
+        "window_start_ns": window_start(time.time_ns() + round(seconds * SECOND_NS)),
+    }
+
+
+def share(place: Place, told: LoadShare) -> dict:
+    """Read the other hosts' clocks and start the generator with its share of the load."""
+    if place.host.name not in told.generators:
+        raise IronbenchError(f"{place.host.name} is none of the generators {', '.join(told.generators)}.")
+    if not place.directory.is_dir():
+        raise IronbenchError(f"{place.key} is not prepared on this host; run `ironbench host prepare` first.")
+    if place.session.experiment.users:
+        _write_secret(place.users, told.users.encode())
+    clocks.read_before(place)
+    return load(place, told)
+
+
+def load(place: Place, told: LoadShare | None = None) -> dict:
     """Start the generator as a transient unit that systemd still knows after its end."""
     if "load_generators" not in place.host.groups:
         raise IronbenchError(
@@ -31,12 +64,10 @@ def load(place: Place) -> dict:
         raise IronbenchError(f"{place.key} is not prepared on this host; run `ironbench host prepare` first.")
     if session.experiment.users and not place.users.exists():
         raise IronbenchError(
-            f"{place.users} is missing; copy it here from the app's host after `ironbench host prepare`."
+            f"{place.users} is missing; with the app on another host, run `ironbench host share` with what "
+            "`ironbench host users` prints there."
         )
-    spec = make_spec(place)
-    file = os.open(place.spec, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(file, "wb") as out:  # noqa: PTH123 - of a descriptor, for its mode
-        out.write(encode_record(spec))
+    _write_secret(place.spec, encode_record(make_spec(place, told)))
     unit = place.session_unit("load")
     ironbench = Path(sys.executable).with_name("ironbench")
     output = place.directory / "load"
@@ -56,9 +87,16 @@ def load(place: Place) -> dict:
     return {"unit": unit, "expected_s": session.expected_s}
 
 
-def make_spec(place: Place) -> LoadSpec:
+def _write_secret(path: Path, content: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(file, "wb") as out:  # noqa: PTH123 - of a descriptor, for its mode
+        out.write(content)
+
+
+def make_spec(place: Place, told: LoadShare | None = None) -> LoadSpec:
     """Return what the generator is to do in this session."""
     session = place.session
+    generators = told.generators if told else [place.host.name]
     return LoadSpec(
         schema=SCHEMA,
         run=session.run.key,
@@ -75,6 +113,11 @@ def make_spec(place: Place) -> LoadSpec:
         requests_file=session.experiment.requests_file,
         background=session.experiment.background,
         placement_service=_placement_service(place),
+        generator=generators.index(place.host.name),
+        generators=len(generators),
+        # A generator that is alone need not wait for anybody.
+        window_start_ns=told.window_start_ns if told and len(generators) > 1 else None,
+        search=session.experiment.search,
     )
 
 

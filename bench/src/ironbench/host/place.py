@@ -35,7 +35,7 @@ class Place:
     """Where ``host`` was read."""
 
     def __post_init__(self) -> None:
-        for what, name in (("key", self.key), ("variant", self.session.run.variant)):
+        for what, name in (("key", self.key), ("variant", self.session.variant)):
             if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
                 raise IronbenchError(
                     f"the run's {what} {name!r} cannot be part of a unit's name; "
@@ -90,8 +90,18 @@ class Place:
         return self.directory / "placement.json"
 
     @property
+    def clocks(self) -> Path:
+        """The other hosts' clocks, as this one read them."""
+        return self.directory / "clocks.json"
+
+    @property
     def sar_data(self) -> Path:
         return self.directory / "sar.bin"
+
+    @property
+    def slow_callbacks(self) -> Path:
+        """What asyncio's debug mode wrote, as the journal's JSON lines."""
+        return self.directory / "slow_callbacks.jsonl"
 
     @property
     def cgroup_record(self) -> Path:
@@ -103,7 +113,7 @@ class Place:
 
     def service_unit(self, service: Service) -> str:
         """Name of a service's unit for the session's variant."""
-        return service.unit.replace("{variant}", self.session.run.variant)
+        return service.unit.replace("{variant}", self.session.variant)
 
     def make_directory(self) -> None:
         """Create the session's directory, for root only."""

@@ -1,10 +1,10 @@
 """The placement service: ``python -m ironbench.host.placement FILE``.
 
-It runs on the app's host for as long as a session's observers do, when the load comes from another machine,
-and tells that machine's generator one thing: which of the app's workers has accepted the connection from a
-port of the asker's. A connection carries one question, a line of JSON, and gets one answer (see
-ironbench.load.placement). Nobody without the session's token is told anything, and whoever has it learns of
-connections from their own address to the app's port alone, and of no process outside of the app's cgroup.
+It runs for as long as a session's observers do, when the bench has several machines, and tells a generator on
+another one two things: what time it is here, on every host; and on the app's, which of the app's workers has
+accepted the connection from a port of the asker's. A connection carries one question, a line of JSON, and gets one
+answer (see ironbench.load.placement). Nobody without the session's token is told anything, and whoever has it learns
+of connections from their own address to the app's port alone, and of no process outside of the app's cgroup.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio
 import hmac
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,11 +45,11 @@ class Duty(Record, frozen=True, kw_only=True):
 
     schema: int
     address: str
-    """Numeric; the one that the app listens at."""
+    """Numeric; on the app's host the one that the app listens at."""
     port: int
     app_port: int
     cgroup: str
-    """Directory of the app's cgroup."""
+    """Directory of the app's cgroup; empty on a host without the app."""
     token: str
     life_s: float
 
@@ -56,48 +57,50 @@ class Duty(Record, frozen=True, kw_only=True):
 def wanted(place: Place) -> bool:
     """Tell whether the session needs the service on this host."""
     groups = place.host.groups
-    return (
-        "app" in groups
-        and "load_generators" not in groups
-        and bool(place.host.placement_port and place.session.placement_token)
-    )
+    several = bool(place.host.peers) or ("app" in groups and "load_generators" not in groups)
+    return several and bool(place.host.placement_port and place.session.placement_token)
 
 
 def write_duty(place: Place, mount: Path, life_s: float) -> tuple[Address, Question]:
     """Write what the service is to do; return its address and a question that it answers once it runs.
 
-    Raises IronbenchError when base_url does not name one address, or the app does not run.
+    Raises IronbenchError when there is no one address to answer at, or the app of this host does not run.
     """
+    app = next((service for service in place.host.services if service.name == "app"), None)
     host, _, app_port = split_base_url(place.host.base_url)
+    variable = "bench_base_url"
+    if app is None:
+        host, variable = place.host.address, "bench_address"
     try:
         address = resolve(host, place.host.placement_port)
     except OSError as error:
         raise IronbenchError(
-            f"The host {host} of base_url cannot be resolved here ({error.strerror}); mend bench_base_url."
+            f"The host {host} cannot be resolved here ({error.strerror}); mend {variable}."
         ) from error
     numeric = str(address.sockaddr[0])
-    if sockets.endpoint(numeric, app_port)[0].is_unspecified:
-        raise IronbenchError(
-            f"base_url is {place.host.base_url}, which names no single address; name the app's in bench_base_url."
-        )
-    app = next(service for service in place.host.services if service.name == "app")
-    cgroup = system.show(place.service_unit(app))["ControlGroup"]
-    if not cgroup:
-        raise IronbenchError(f"{place.service_unit(app)} does not run; run `ironbench host prepare` first.")
+    if not host or sockets.endpoint(numeric, app_port)[0].is_unspecified:
+        raise IronbenchError(f"{variable} names no single address but {host!r}; name this host's own there.")
+    cgroup = ""
+    if app is not None:
+        cgroup = system.show(place.service_unit(app))["ControlGroup"]
+        if not cgroup:
+            raise IronbenchError(
+                f"{place.service_unit(app)} does not run; run `ironbench host prepare` first."
+            )
     token = place.session.placement_token
     duty = Duty(
         schema=SCHEMA,
         address=numeric,
         port=place.host.placement_port,
         app_port=app_port,
-        cgroup=str(mount / cgroup.lstrip("/")),
+        cgroup=str(mount / cgroup.lstrip("/")) if cgroup else "",
         token=token,
         life_s=life_s,
     )
     file = os.open(place.duty, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(file, "wb") as out:  # noqa: PTH123 - of a descriptor, for its mode
         out.write(encode_record(duty))
-    return address, Question(schema=SCHEMA, token=token, ports=[])
+    return address, Question(schema=SCHEMA, token=token, ports=[], time_only=app is None)
 
 
 async def serve(duty: Duty) -> None:
@@ -113,11 +116,15 @@ async def serve(duty: Duty) -> None:
                 return
             async with asyncio.timeout(IDLE_S):
                 line = await reader.readuntil(b"\n")
-            async with turn:
-                answered = answer(duty, writer.get_extra_info("peername")[0], line)
-                if answered is not None:
-                    writer.write(msgspec.json.encode(answered) + b"\n")
-                await asyncio.sleep(SPACING_S)
+            peer, question = writer.get_extra_info("peername")[0], _question(line)
+            if question is None:
+                return
+            if question.time_only:  # costs nothing, and waiting would blur it
+                writer.write(msgspec.json.encode(answer(duty, peer, question)) + b"\n")
+            else:
+                async with turn:
+                    writer.write(msgspec.json.encode(answer(duty, peer, question)) + b"\n")
+                    await asyncio.sleep(SPACING_S)
             async with asyncio.timeout(IDLE_S):
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -136,21 +143,28 @@ async def serve(duty: Duty) -> None:
         server.close()
 
 
-def answer(duty: Duty, peer: str, line: bytes) -> Answer | None:
-    """Answer one line from ``peer``; None for what is no question."""
+def _question(line: bytes) -> Question | None:
     try:
-        question = msgspec.json.decode(line, type=Question)
+        return msgspec.json.decode(line, type=Question)
     except NOT_JSON:
         return None
+
+
+def answer(duty: Duty, peer: str, question: Question) -> Answer:
+    """Answer a question of ``peer``'s."""
     if not hmac.compare_digest(question.token.encode(errors="replace"), duty.token.encode()):
         return _refusal("refused the token: it is of another session")
+    if question.time_only:
+        return Answer(schema=SCHEMA, workers=[], owners=[], ns=time.time_ns())
+    if not duty.cgroup:
+        return _refusal("is not on the app's host")
     server = sockets.endpoint(duty.address, duty.app_port)
     clients = {sockets.endpoint(peer, port) for port in question.ports}
     seen = sockets.look(sockets.sockets(), server, clients, proc.cgroup_pids(Path(duty.cgroup)))
     if not seen.workers:
         return _refusal(f"finds no process of the app that listens at port {duty.app_port}")
     owners = [seen.owners.get(port) for port in question.ports]
-    return Answer(schema=SCHEMA, workers=seen.workers, owners=owners)
+    return Answer(schema=SCHEMA, workers=seen.workers, owners=owners, ns=time.time_ns())
 
 
 def _refusal(reason: str) -> Answer:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ironbench.errors import IronbenchError
-from ironbench.host import snapshot, system
+from ironbench.host import one_worker, snapshot, system
 from ironbench.host.place import app_pattern
 from ironbench.host.stop import stop_transient
 
@@ -46,7 +46,10 @@ def prepare(place: Place) -> dict:
     users = 0
     if app and commands:
         system.stop(app_pattern(place.host) or app.unit)
-        users = _seed_after(place, commands, RECOVERY_S if any(started) else 0.0)
+        if place.session.experiment.fresh_state:
+            # With peers, the services may be starting on another host at this moment.
+            users = _seed_after(place, commands, RECOVERY_S if any(started) or place.host.peers else 0.0)
+        one_worker.apply(place)
         _start_app(place, app)
     snapshot.write(place, "before.json")
     return {"users": users, "took_s": round(time.monotonic() - began, 3)}
@@ -67,7 +70,7 @@ def _seed_after(place: Place, commands: HostCommands, recovery_s: float) -> int:
 def _seed(place: Place, commands: HostCommands) -> int:
     """Run commands.prepare with its stdout going to the users' file, which only root may read."""
     wanted = place.session.experiment.users
-    values = {"{variant}": place.session.run.variant, "{users}": str(wanted)}
+    values = {"{variant}": place.session.variant, "{users}": str(wanted)}
     argv = [_substitute(argument, values) for argument in commands.prepare]
     file = os.open(place.users, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ironbench.files import encode_record, write_atomic
 from ironbench.host import proc, system
 from ironbench.records import SCHEMA, Service, Snapshot, UnitState
@@ -34,6 +36,16 @@ def write(place: Place, name: str) -> Snapshot:
     snapshot = take(place)
     write_atomic(place.directory / name, encode_record(snapshot))
     return snapshot
+
+
+def mark_killed(place: Place, before: Snapshot, after: Snapshot) -> Snapshot:
+    """Mark, in the session's ``after.json`` too, the services whose main process was killed between the two."""
+    units = [
+        msgspec.structs.replace(unit, killed=system.killed(unit.unit, before.ns)) for unit in after.units
+    ]
+    marked = msgspec.structs.replace(after, units=units)
+    write_atomic(place.directory / "after.json", encode_record(marked))
+    return marked
 
 
 def _unit_state(place: Place, service: Service, mount: Path) -> UnitState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ironbench.host import system
+from ironbench.host import one_worker, system
 from ironbench.host.place import PREPARE, app_pattern, transient_patterns
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ def stop(host: Host) -> dict:
     # First who would start the others again.
     stopped = system.stop(*transient_patterns([PREPARE])) + stop_transient()
     pattern = app_pattern(host)
+    one_worker.revert(host)
     return {"stopped": stopped + (system.stop(pattern) if pattern else [])}
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 JOURNAL_LINES = 20
+PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
+"""The journal's message that a unit's process has ended (sd-messages.h, SD_MESSAGE_UNIT_PROCESS_EXIT)."""
 POLL_S = 0.02
 """From systemd's noticing that a process has ended to ours."""
 
@@ -46,6 +50,11 @@ def show(unit: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
+START_LIMIT = "start-limit-hit"
+"""Result of a unit that was started too often in a short time (five times in 10 s by default; systemd.unit(5)), as
+when a plan is broken off and begun anew again and again. That says nothing of the unit, and is not counted here."""
+
+
 def start(unit: str) -> bool:
     """Start a unit if it is not active; return whether it was not.
 
@@ -53,8 +62,15 @@ def start(unit: str) -> bool:
     """
     if show(unit)["ActiveState"] == "active":
         return False
+    argv = ["systemctl", "start", "--", unit]
     try:
-        run(["systemctl", "start", "--", unit])
+        try:
+            run(argv)
+        except IronbenchError:
+            if show(unit)["Result"] != START_LIMIT:
+                raise
+            run(["systemctl", "reset-failed", "--", unit])
+            run(argv)
     except IronbenchError as error:
         raise failed(unit, "did not start") from error
     if show(unit)["ActiveState"] != "active":
@@ -73,10 +89,10 @@ def stop(*patterns: str) -> list[str]:
     return units
 
 
-def active(pattern: str) -> list[str]:
-    """Return the active units that match."""
+def active(*patterns: str) -> list[str]:
+    """Return the active units that match one."""
     listing = run(
-        ["systemctl", "list-units", "--state=active", "--full", "--plain", "--no-legend", "--", pattern]
+        ["systemctl", "list-units", "--state=active", "--full", "--plain", "--no-legend", "--", *patterns]
     )
     return [line.split()[0] for line in listing.splitlines()]
 
@@ -120,6 +136,35 @@ def _wait_for_process(pid: int, seconds: float) -> None:
         poll.poll(seconds * 1000)
     finally:
         os.close(descriptor)
+
+
+def killed(unit: str, since_ns: int) -> bool:
+    """Tell whether the unit's main process was ended by SIGKILL since then.
+
+    systemd tells how the last one ended. Of one that has a successor by now only the journal does, and not for every
+    type of unit. A kernel that ran out of memory is told apart where systemd can see it: the result is oom-kill then.
+    """
+    shown = show(unit)
+    how = int(shown["ExecMainCode"]), int(shown["ExecMainStatus"])
+    if shown["ActiveState"] != "active" and how == (os.CLD_KILLED, signal.SIGKILL):
+        return True
+    journal = run(
+        [
+            "journalctl",
+            "--no-pager",
+            "--output=json",
+            f"--since=@{since_ns // 1_000_000_000}",
+            f"MESSAGE_ID={PROCESS_EXIT}",
+            f"UNIT={unit}",
+        ]
+    )
+    return any(_was_killed(json.loads(line), since_ns) for line in journal.splitlines())
+
+
+def _was_killed(entry: dict[str, str], since_ns: int) -> bool:
+    how = entry.get("EXIT_CODE"), entry.get("EXIT_STATUS")
+    late = int(entry["__REALTIME_TIMESTAMP"]) * 1000 >= since_ns
+    return late and how == ("killed", str(int(signal.SIGKILL)))
 
 
 def failed(unit: str, what: str) -> IronbenchError:

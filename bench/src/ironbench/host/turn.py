@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ironbench.errors import IronbenchError
 from ironbench.files import encode_record
-from ironbench.host import system
+from ironbench.host import quiet, system
 from ironbench.host.collect import collect
 from ironbench.host.place import PREPARE
 from ironbench.records import Record, Session
@@ -48,6 +48,7 @@ def ready(place: Place) -> dict[str, bool]:
 
     Raises IronbenchError with what the preparing unit complained of.
     """
+    quiet.renew(place.session.longest_s)
     unit = place.session_unit(PREPARE)
     ahead = system.show(unit)["ActiveState"] != "inactive"
     if not ahead:

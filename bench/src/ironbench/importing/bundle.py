@@ -189,7 +189,7 @@ def _cores(reports: list[SarReport], run: DescribedRun, described: Description) 
 def _run(described: Description, plan: Plan, planned: PlannedRun, one: _Read) -> Run:
     session = msgspec.structs.replace(make_session(plan, planned), timeout_s=described.timeout_s)
     evidence = Evidence(
-        session=session, generator=described.host.name, load=one.load, hosts=[], third_means_ms=None
+        session=session, generators=[], load=one.load, clocks={}, hosts=[], third_means_ms=None
     )
     _, outcomes = judge(evidence)
     return Run(
@@ -252,7 +252,6 @@ def _put(staging: Path, bundle: Path, run: Run, one: _Read, host: str) -> None:
         (raw / host / "sar").mkdir()
     for number, path in enumerate(one.sar_files, 1):
         shutil.copyfile(path, raw / host / "sar" / f"{number}-{path.name}")
-    spectrum = staging / "latency.hgrm"
-    spectrum.write_text(wrk2.hgrm(read_bytes(one.log_file), str(one.log_file)))
-    bundles.put(bundle, run, raw, [host], spectrum)
+    spectrum = wrk2.hgrm(read_bytes(one.log_file), str(one.log_file))
+    bundles.put(bundle, run, raw, [host], spectrum.encode())
     shutil.rmtree(raw)

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ironbench.judge import WRK2
 from ironbench.load import STOPPED, wrk2
 from ironbench.load.clock import MAX_SHIFT_NS
 from ironbench.load.engine import run
-from ironbench.load.spec import prepare
+from ironbench.load.search import judge_step, next_rate, search_result
+from ironbench.load.spec import prepare, settle
 from ironbench.load.summary import durations, load_result, rows
 from ironbench.load.write import BACKGROUND, make_directory, write
 
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
 
     from ironbench.load.engine import Recording
     from ironbench.load.spec import Prepared
-    from ironbench.records import LoadResult
+    from ironbench.records import LoadResult, LoadSpec, Search, SearchStep
 
+SEARCH = "search.json"
 GATE_FAILED = 3
 
 
@@ -35,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=(
             "Connect, check the endpoint's answer, warm up, measure one window, drain, and write load.json, "
             "histograms.json, requests.csv.gz, and each histogram as .hlog and .hgrm; the same of a background "
-            f"into {BACKGROUND}/. Exit status: 0 measured, 2 bad input, 3 an answer is not the expected one (no "
+            f"into {BACKGROUND}/, and what a search for the rate found into {SEARCH}. Exit status: 0 measured, 2 bad input, 3 an answer is not the expected one (no "
             "load was made), 143 stopped by SIGTERM (nothing written)."
         ),
     )
@@ -52,6 +56,8 @@ def load(args: argparse.Namespace) -> int:
     make_directory(args.out)
     try:
         with _sigterm_raises():
+            if loads[0].spec.search is not None:
+                loads = _search(loads[0].spec, loads[0].spec.search, args.out)
             recordings = run(loads)
     except _Stopped:
         return STOPPED
@@ -65,6 +71,24 @@ def load(args: argparse.Namespace) -> int:
     if abs(shift_ns) >= MAX_SHIFT_NS:
         print(f"ironbench: CLOCK_REALTIME moved by {shift_ns / 1e6:.1f} ms in the window.", file=sys.stderr)
     return 0 if all(one.gate.ok for one in (result, *background)) else GATE_FAILED
+
+
+def _search(spec: LoadSpec, search: Search, out: Path) -> list[Prepared]:
+    """Try rates, write search.json, and return the load at the rate that was found."""
+    steps: list[SearchStep] = []
+    while (rate := next_rate(search, steps)) is not None:
+        (step,) = settle(_at(spec, rate, warmup_s=search.warmup_s, window_s=search.step_s, idle_s=0.0))
+        (recording,) = run([step])
+        if not recording.gate.ok:  # the run itself fails its gate, and says so
+            return settle(spec)
+        steps.append(judge_step(search, rate, load_result(step, recording, durations(recording.window))))
+    found = search_result(search, steps)
+    (out / SEARCH).write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    return settle(_at(spec, found.highest_rps or search.from_rate))
+
+
+def _at(spec: LoadSpec, rate: float, **changes: float) -> LoadSpec:
+    return msgspec.structs.replace(spec, load=msgspec.structs.replace(spec.load, rate=rate), **changes)
 
 
 def _load_with_wrk2(prepared: Prepared, out: Path) -> int:

@@ -18,8 +18,9 @@ import msgspec
 from ironbench.load.clock import realtime_offset, window_start
 from ironbench.load.landing import balance, make_finder, tally
 from ironbench.load.phase import UNSENT
+from ironbench.load.schedule import deal
 from ironbench.load.table import Table
-from ironbench.load.worker import Ended, serve, shares
+from ironbench.load.worker import Ended, serve
 from ironbench.records import Gate, Landing
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _HEAD_START_NS = 50_000_000
 """From the order to start to the start, so that all processes have it in time."""
+
+LONGEST_WAIT_NS = 20_000_000_000
+"""For an appointed start of the window: one that is farther off is of a clock that is wrong."""
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,9 +92,9 @@ class Crew:
 
     def _start(self, prepared: Prepared) -> None:
         context = multiprocessing.get_context("fork")  # the tables are shared by being inherited
-        for share in shares(prepared.spec.load.threads, prepared.processes):
+        for threads in deal(prepared.threads, prepared.processes):
             ours, theirs = context.Pipe()
-            arguments = (prepared, share, self.warmup, self.window, theirs)
+            arguments = (prepared, threads, self.warmup, self.window, theirs)
             process = context.Process(target=serve, args=arguments, daemon=True)
             self._processes.append(process)
             self.pipes.append(ours)
@@ -146,7 +150,7 @@ def _run(crews: Sequence[Crew]) -> list[Recording]:
     offset = realtime_offset()
     idle_ns = round(spec.idle_s * 1e9)
     earliest = max(idle_from + idle_ns, monotonic_ns() + _HEAD_START_NS)
-    start = window_start(earliest + offset) - offset
+    start = window_start(_appointed(earliest + offset, spec.window_start_ns)) - offset
     ended: list[list[Ended]] = _ask_crews(crews, "measure", start)
     shift = realtime_offset() - offset
     last_ports = [dict(item for one in own for item in one.local_ports.items()) for own in ended]
@@ -188,6 +192,13 @@ def _run(crews: Sequence[Crew]) -> list[Recording]:
             crews, admitted, ended, ports, before, after, strict=True
         )
     ]
+
+
+def _appointed(earliest_ns: int, appointed_ns: int | None) -> int:
+    """Return the appointment with the other generators, or the earliest time where it cannot be kept."""
+    if appointed_ns is None or appointed_ns > earliest_ns + LONGEST_WAIT_NS:
+        return earliest_ns
+    return max(earliest_ns, appointed_ns)
 
 
 def _all_ports(ports: Sequence[dict[int, int]]) -> set[int]:

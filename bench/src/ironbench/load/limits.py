@@ -28,6 +28,17 @@ def wrk2_refusals(
     yield from (rule for kept, rule in rules if not kept)
 
 
+def share_refusals(load: Load, generators: int) -> Iterator[str]:
+    """Give the reasons why so many generators at once cannot make ``load``."""
+    if generators > 1 and load.backend == WRK2:
+        yield f"backend must be ironbench for {generators} load generators, since wrk2 makes a load from one machine"
+    if load.threads < generators:
+        yield (
+            f"{generators} load generators share the threads of a load, and load.threads is {load.threads}; "
+            f"make it {generators} or more, or use fewer load generators"
+        )
+
+
 def background_refusals(load: Load, background: Load, window_s: float) -> Iterator[str]:
     """Give the reasons why ``background`` cannot run beside ``load``.
 

@@ -27,11 +27,13 @@ class Lane(msgspec.Struct, frozen=True):
 
     ``due_ns[i]`` is the offset from the phase's start at which the request number ``requests[i]`` of
     the phase is due, ascending; ``connections`` are numbers of connections, all of one thread.
+    ``numbers[i]`` is what that request is in the whole load, of which this may be one generator's share.
     """
 
     connections: range
     requests: range
     due_ns: array[int]
+    numbers: range
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -101,6 +103,7 @@ def make_schedule(load: Load, seconds: float, seed: str) -> Schedule:
                     "q",
                     (int(i * period + c % each * STAGGER_NS % period) for i in range(count // connections)),
                 ),
+                range(c, count, connections),
             )
             for c in range(connections)
         ]
@@ -111,16 +114,42 @@ def make_schedule(load: Load, seconds: float, seed: str) -> Schedule:
         uniform = random.Random(seed)  # noqa: S311 - a reproducible schedule, not a secret
         due = array("q", sorted(int(uniform.random() * length) for _ in range(count)))
     lanes = [
-        Lane(connections_of(thread, load), range(thread, count, threads), due[thread::threads])
+        Lane(
+            connections_of(thread, load),
+            range(thread, count, threads),
+            due[thread::threads],
+            range(thread, count, threads),
+        )
         for thread in range(threads)
     ]
     return Schedule(length, count, lanes)
+
+
+def share_of(schedule: Schedule, load: Load, threads: range) -> Schedule:
+    """Return what is due of a schedule of ``load`` on some neighbouring threads, its requests counted from 0.
+
+    Shares that together have all threads have together what the whole has, at the same instants.
+    """
+    first, last = connections_of(threads[0], load), connections_of(threads[-1], load)
+    mine = [lane for lane in schedule.lanes if first.start <= lane.connections.start < last.stop]
+    count = sum(len(lane.due_ns) for lane in mine)
+    lanes = [
+        msgspec.structs.replace(lane, requests=range(place, count, len(mine)))
+        for place, lane in enumerate(mine)
+    ]
+    return Schedule(schedule.length_ns, count, lanes)
 
 
 def connections_of(thread: int, load: Load) -> range:
     """Return the numbers of one thread's connections."""
     each = load.connections // load.threads
     return range(thread * each, (thread + 1) * each)
+
+
+def deal(threads: range, parts: int) -> list[range]:
+    """Deal threads to generators or processes: neighbours together, numbers equal to within one."""
+    edges = [len(threads) * number // parts for number in range(parts + 1)]
+    return [threads[edges[i] : edges[i + 1]] for i in range(parts)]
 
 
 def wakes(due_ns: Sequence[Sequence[int]], length_ns: int, longest_ns: int) -> tuple[array[int], array[int]]:

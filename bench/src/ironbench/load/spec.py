@@ -13,8 +13,8 @@ import msgspec
 
 from ironbench.errors import IronbenchError
 from ironbench.load.client import Address, resolve
-from ironbench.load.limits import background_refusals
-from ironbench.load.schedule import Schedule, make_schedule
+from ironbench.load.limits import background_refusals, share_refusals
+from ironbench.load.schedule import Schedule, deal, make_schedule, share_of
 from ironbench.load.stream import FileStream, Stream, read_requests
 from ironbench.load.template import Template, process_token
 from ironbench.records import SCHEMA, LoadSpec
@@ -31,18 +31,28 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     spec: LoadSpec
     address: Address
     warmup: Schedule
+    """This generator's share, as ``window`` is."""
     window: Schedule
+    first_number: int
+    """Of the window's requests in the whole load: the warm-up's come before, and the gate's is 0."""
     stream: Stream
+    threads: range
+    """This generator's, of the threads of the whole load."""
     processes: int
 
 
 def prepare(path: Path) -> list[Prepared]:
-    """Read the LoadSpec at ``path`` and settle schedules, requests, address and number of processes.
+    """Read the LoadSpec at ``path`` and settle it; raises IronbenchError for anything that cannot be used."""
+    return settle(read_spec(path))
+
+
+def settle(whole: LoadSpec) -> list[Prepared]:
+    """Settle schedules, requests, address and number of processes.
 
     The load itself comes first; its background, if there is one, is second and has a spec of its own.
     Raises IronbenchError for anything that cannot be used.
     """
-    specs = _one_a_load(read_spec(path))
+    specs = _one_a_load(whole)
     address, authority = _resolve_base_url(specs[0].base_url)
     users = read_users(Path(specs[0].users_file)) if specs[0].users_file is not None else []
     # More processes than CPUs would only wait for each other.
@@ -58,13 +68,18 @@ def prepare(path: Path) -> list[Prepared]:
         stream: Stream = Template(spec.request, authority, users, process_token(spec.run))
         if spec.requests_file is not None:
             stream = FileStream(stream, read_requests(Path(spec.requests_file), authority))
+        threads = deal(range(load.threads), spec.generators)[spec.generator]
+        warmup = make_schedule(load, spec.warmup_s, f"{spec.seed}:{whose}warm-up")
+        window = make_schedule(load, spec.window_s, f"{spec.seed}:{whose}window")
         one = Prepared(
             spec=spec,
             address=address,
-            warmup=make_schedule(load, spec.warmup_s, f"{spec.seed}:{whose}warm-up"),
-            window=make_schedule(load, spec.window_s, f"{spec.seed}:{whose}window"),
+            warmup=share_of(warmup, load, threads),
+            window=share_of(window, load, threads),
+            first_number=1 + warmup.count,
             stream=stream,
-            processes=spec.processes or min(load.threads, cpus),
+            threads=threads,
+            processes=min(spec.processes or cpus, len(threads)),
         )
         loads.append(one)
     return loads
@@ -99,6 +114,12 @@ def read_spec(path: Path) -> LoadSpec:
         raise IronbenchError(f"{path} is not a load spec: {error}.") from error
     background = spec.background
     checks = (
+        (
+            "generator",
+            spec.generator,
+            0 <= spec.generator < spec.generators,
+            "from 0 to below generators",
+        ),
         ("run", spec.run, bool(spec.run), "not empty"),
         *_load_checks("load", spec.load),
         *(() if background is None else _load_checks("background.load", background.load)),
@@ -117,6 +138,15 @@ def read_spec(path: Path) -> LoadSpec:
     for name, value, ok, allowed in checks:
         if not ok:
             raise IronbenchError(f"{name} of {path} is {value!r}; it must be {allowed}.")
+    for one in (spec.load, *(() if background is None else (background.load,))):
+        for reason in share_refusals(one, spec.generators):
+            raise IronbenchError(f"{path} cannot be shared: {reason}.")
+    if spec.search is not None and (
+        background is not None or spec.requests_file is not None or spec.generators > 1
+    ):
+        raise IronbenchError(
+            f"{path} has a search, which has no background, no file of requests, and one generator."
+        )
     if background is not None:
         for reason in background_refusals(spec.load, background.load, spec.window_s):
             raise IronbenchError(f"{path} cannot have this background: {reason}.")

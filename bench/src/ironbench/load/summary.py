@@ -140,7 +140,7 @@ def load_result(prepared: Prepared, recording: Recording, measured: Durations) -
         cpu_ms=sum(cpu_ns) / 1e6,
         cpu_share=max(*cpu_ns, all_cpu_ns / len(os.sched_getaffinity(0))) / elapsed,
         local_ports=recording.local_ports,
-        threads=prepared.spec.load.threads,
+        threads=len(prepared.threads),
         processes=prepared.processes,
         timer_lag=None if measured.timer_lag is None else histogram.summarise(measured.timer_lag),
         timeouts=None if measured.timeouts is None else histogram.summarise(measured.timeouts),

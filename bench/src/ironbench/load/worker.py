@@ -32,12 +32,6 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 
 
-class Share(msgspec.Struct, frozen=True):
-    """Which threads, of all of the load, are one process's."""
-
-    threads: range
-
-
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """What a process tells of a phase beyond the table; times of time.monotonic_ns()."""
 
@@ -51,28 +45,22 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """By connection number, of the open ones when the phase had drained; 0 on a Unix socket."""
 
 
-def shares(threads: int, processes: int) -> list[Share]:
-    """Deal threads to processes, neighbours together, numbers equal to within one."""
-    edges = [threads * number // processes for number in range(processes + 1)]
-    return [Share(range(edges[i], edges[i + 1])) for i in range(processes)]
-
-
 class Worker:
     """What the parent asks of a process, one question at a time."""
 
-    def __init__(self, prepared: Prepared, share: Share, warmup: Table, window: Table) -> None:
+    def __init__(self, prepared: Prepared, threads: range, warmup: Table, window: Table) -> None:
         spec = prepared.spec
         self._prepared = prepared
-        self._numbers = [number for thread in share.threads for number in connections_of(thread, spec.load)]
+        self._numbers = [number for thread in threads for number in connections_of(thread, spec.load)]
         self._warmup = self._phase(prepared.warmup, warmup, 1)
-        self._window = self._phase(prepared.window, window, 1 + prepared.warmup.count)
+        self._window = self._phase(prepared.window, window, prepared.first_number)
 
     def _phase(self, schedule: Schedule, table: Table, first: int) -> Phase:
         mine = set(self._numbers)
         lanes = [lane for lane in schedule.lanes if mine.issuperset(lane.connections)]
         data = [
             self._prepared.stream.render_many(range(first + r.start, first + r.stop, r.step))
-            for r in (lane.requests for lane in lanes)
+            for r in (lane.numbers for lane in lanes)
         ]
         return Phase(lanes, schedule.length_ns, data, table)
 
@@ -130,7 +118,7 @@ class Worker:
         )
 
 
-def serve(prepared: Prepared, share: Share, warmup: Table, window: Table, pipe: Pipe) -> None:
+def serve(prepared: Prepared, threads: range, warmup: Table, window: Table, pipe: Pipe) -> None:
     """Answer the parent's questions until it hangs up; the target of a forked process."""
     for number in (
         signal.SIGINT,
@@ -138,7 +126,7 @@ def serve(prepared: Prepared, share: Share, warmup: Table, window: Table, pipe: 
     ):  # terminal and systemd send them to all; the parent decides
         signal.signal(number, signal.SIG_IGN)
     _end_with_parent()
-    worker = Worker(prepared, share, warmup, window)
+    worker = Worker(prepared, threads, warmup, window)
     # Collections would stop the generator, and what exists by now will not become garbage.
     gc.collect()
     gc.freeze()

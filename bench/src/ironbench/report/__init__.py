@@ -9,11 +9,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from ironbench import bundle as bundles
 from ironbench.files import encode_record, write_atomic
+from ironbench.flame.files import DIRECTORY as FLAMES
 from ironbench.ingest import merge_distributions, merge_quantiles, read_cores
+from ironbench.query_plan.summary import summarise
 from ironbench.records import Finding
 from ironbench.report import terminal
 from ironbench.report.document import make_document
 from ironbench.report.exports import benchmarks_txt, runs_csv, runs_parquet
+from ironbench.report.flames import read_flames
 from ironbench.report.model import first_rows
 from ironbench.report.svg import svg
 from ironbench.scorecard import make_results
@@ -39,6 +42,8 @@ def compute(bundle: Path) -> Results:
     contents = bundles.read_contents(bundle)
     distributions, unread = bundles.read_distributions(bundle, contents.runs)
     claims, published, unusable = bundles.read_claims(bundle)
+    query_plans, unplanned = bundles.read_query_plans(bundle)
+    flames, unseen = read_flames(bundle)
     results = make_results(
         contents.manifest,
         contents.plan,
@@ -49,16 +54,19 @@ def compute(bundle: Path) -> Results:
         rendered_by=bundles.version(),
         claims=claims,
         published=published,
+        query_plans=[summarise(record, claims) for record in query_plans],
+        flame_graphs=flames.summary() if flames else None,
     )
     damaged = [
         Finding(kind=damage.kind, detail=f"{damage.detail}.")
-        for damage in (*contents.damaged, *unread, *unusable)
+        for damage in (*contents.damaged, *unread, *unusable, *unplanned, *unseen)
     ]
     counting = {run.key for run in results.runs if run.counted}
     counted = [run for run in contents.runs if run.run.key in counting]
     return msgspec.structs.replace(
         results,
         damaged=damaged,
+        lost={f"{one.run.key} ({one.number})": one.instrument_faults for one in contents.lost},
         curves=make_curves(contents.plan, counted, distributions, merge_quantiles),
         within=make_within(
             contents.plan,
@@ -72,6 +80,9 @@ def compute(bundle: Path) -> Results:
 def write_report(bundle: Path) -> tuple[Results, str]:
     """Write results.json, the reports and the exports; return the results and the terminal's report."""
     results = compute(bundle)
+    flames, _ = read_flames(bundle)
+    for name, content in (flames.files() if flames else {}).items():
+        write_atomic(bundle / FLAMES / name, content)
     document = make_document(results)
     for name, content in {
         "report.md": render(document, "report.md.j2", MARKDOWN_ROWS).encode(),

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from ironbench.judge import packed_hosts
 from ironbench.metrics import MIN_ABOVE, percentile_shown
+from ironbench.report.beside import beside_sections
 from ironbench.report.dots import dot_chart
 from ironbench.report.drift import drift_chart, drift_table
 from ironbench.report.evidence import effects_section, noise_section, tallies, verdict_section
+from ironbench.report.flame_graphs import flame_sections
 from ironbench.report.model import Document, Section, Table
 from ironbench.report.published import published_sections
+from ironbench.report.query_plans import query_plan_sections
 from ironbench.report.seconds import second_charts
 from ironbench.report.tail import tail_chart
 from ironbench.report.words import number, sides
@@ -37,23 +40,35 @@ def make_document(results: Results) -> Document:
         flags=list(_flags(results)),
         sections=[
             verdict_section(results),
-            effects_section(results),
-            *(_scorecard(card, results) for card in results.scorecards),
-            noise_section(results),
-            _placement(results),
+            *(_figures(results) if results.total else ()),
+            *query_plan_sections(results),
+            *flame_sections(results),
             *_damaged(results),
-            _instrument_faults(results),
-            _outcomes(results),
-            _drift(results),
-            _run_order(results),
-            _layout(results),
-            _cpu_check(results),
+            *(_runs(results) if results.total else ()),
             *published_sections(results),
             *_environment(results),
             _reproduce(results),
         ],
         closing="Runs in their order, charts and environment: report.html of the bundle.",
     )
+
+
+def _figures(results: Results) -> Iterator[Section]:
+    """Make the sections on what the runs say; a bundle of query plans or flame graphs alone has no runs."""
+    yield effects_section(results)
+    yield from (_scorecard(card, results) for card in results.scorecards)
+    yield from beside_sections(results)
+    yield noise_section(results)
+    yield _placement(results)
+
+
+def _runs(results: Results) -> Iterator[Section]:
+    yield _instrument_faults(results)
+    yield _outcomes(results)
+    yield _drift(results)
+    yield _run_order(results)
+    yield _layout(results)
+    yield _cpu_check(results)
 
 
 def _facts(results: Results) -> dict[str, str]:
@@ -69,7 +84,9 @@ def _facts(results: Results) -> dict[str, str]:
         "Commit": git,
         "Study": f"{manifest.study}, digest {manifest.study_digest[:16]}",
         "Protocol": f"{manifest.protocol}: {results.blocks} blocks, {results.warmup_s:g} s warm-up, "
-        f"{results.window_s:g} s window",
+        f"{results.window_s:g} s window"
+        if results.total
+        else f"{manifest.protocol}, without runs",
         "Seed": "none: imported" if manifest.imported else str(results.seed),
         **pace,
         "ironbench": f"{'imported' if manifest.imported else 'measured'} by {manifest.ironbench_version}, "
@@ -97,7 +114,7 @@ def _flags(results: Results) -> Iterator[str]:
             f"Packed layout: no verdict on latency. On {', '.join(packed)} services share CPUs, so latency "
             "there includes waiting for each other and for the load generator."
         )
-    if results.blocks < MIN_BLOCKS:
+    if results.total and results.blocks < MIN_BLOCKS:
         blocks = "1 block" if results.blocks == 1 else f"{results.blocks} blocks"
         yield (
             f"Too few runs for a verdict: the protocol {results.manifest.protocol} has {blocks} and {MIN_BLOCKS} "
@@ -260,6 +277,7 @@ def _damaged(results: Results) -> Iterator[Section]:
 
 def _instrument_faults(results: Results) -> Section:
     rows = _ledger((run.key, fault) for run in results.runs for fault in run.instrument_faults)
+    rows += _ledger((f"{key}, lost", fault) for key, faults in results.lost.items() for fault in faults)
     if results.manifest.imported is not None:
         return Section(
             title="Instrument faults", paragraphs=["Not known: imported, not observed by ironbench."]

@@ -56,6 +56,8 @@ class Box(Record, frozen=True, kw_only=True):
     width: float
     height: float
     css: str
+    label: str = ""
+    """What a pointer that rests on it is told."""
 
 
 class Point(Record, frozen=True, kw_only=True):

@@ -25,11 +25,12 @@ OUTLINES: dict[Shape, str] = {
 """From the point itself, as relative SVG path."""
 
 
-def svg(chart: Chart, name: str) -> Markup:
-    """Write a chart; ``name`` makes its ids unique in the document."""
+def svg(chart: Chart, name: str, style: str = "") -> Markup:
+    """Write a chart; ``name`` makes its ids unique in the document, ``style`` makes it a file of its own."""
+    own = f' xmlns="http://www.w3.org/2000/svg"><style>{style}</style' if style else ""
     head = (
         f'<svg viewBox="0 0 {chart.width} {chart.height}" width="{chart.width}" height="{chart.height}" '
-        f'role="img" aria-labelledby="{name}-title {name}-desc">\n'
+        f'role="img" aria-labelledby="{name}-title {name}-desc"{own}>\n'
         f'<title id="{name}-title">{escape(chart.title)}</title>\n'
         f'<desc id="{name}-desc">{escape(chart.description)}</desc>\n'
     )
@@ -47,7 +48,8 @@ def _mark(mark: Mark) -> str:
         return f'<{shape} class="{mark.css}" points="{points}"/>\n'
     if isinstance(mark, Box):
         places = f'x="{_n(mark.x)}" y="{_n(mark.y)}" width="{_n(mark.width)}" height="{_n(mark.height)}"'
-        return f'<rect class="{mark.css}" {places}/>\n'
+        start = f'<rect class="{mark.css}" {places}'
+        return f"{start}><title>{escape(mark.label)}</title></rect>\n" if mark.label else f"{start}/>\n"
     if isinstance(mark, Point):
         start = f'<path class="{mark.css}" d="M{_n(mark.x)} {_n(mark.y)}{OUTLINES[mark.shape]}"'
         return f"{start}><title>{escape(mark.label)}</title></path>\n" if mark.label else f"{start}/>\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ironbench.metrics import MIN_ABOVE, PERCENTILES
+from ironbench.records import Record
 from ironbench.report.model import Chart, Line, Point, Table, Trace, Words
 from ironbench.report.scale import (
     COLOURS,
@@ -48,8 +49,29 @@ LISTED = {
 }
 
 
+class Told(Record, frozen=True, kw_only=True):
+    """The words of a distribution."""
+
+    title: str
+    axis: str
+    samples: str
+    """What there is one of for each sample, as ``Requests``."""
+    caption: str
+
+
 def tail_chart(experiment: str, sides: Sequence[str], curves: Sequence[Curve]) -> Chart | None:
-    """Draw the curves of one experiment, which has ``sides``; None when there is none."""
+    """Draw the latency of one experiment, which has ``sides``; None when there is none."""
+    told = Told(
+        title=f"{experiment}: latency distribution",
+        axis="latency",
+        samples="Requests",
+        caption="Latency from the intended send time, all counted runs of a side merged by count.",
+    )
+    return distribution_chart(told, sides, curves)
+
+
+def distribution_chart(told: Told, sides: Sequence[str], curves: Sequence[Curve]) -> Chart | None:
+    """Draw one curve a side; None when there is none."""
     if not curves:
         return None
     lowest = max(MICROSECOND, min(curve.ms[0] for curve in curves))
@@ -65,7 +87,7 @@ def tail_chart(experiment: str, sides: Sequence[str], curves: Sequence[Curve]) -
     marks: list[Mark] = y_axis(nines, LEFT, WIDTH - RIGHT)
     marks += x_axis([(x(tick), f"{tick:g}") for tick in marked], top, bottom)
     marks.append(Line(x1=LEFT, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, css="axis"))
-    marks.append(Words(x=WIDTH - RIGHT, y=bottom + 36, text="latency, ms", anchor="end"))
+    marks.append(Words(x=WIDTH - RIGHT, y=bottom + 36, text=f"{told.axis}, ms", anchor="end"))
     marks += legend
     for curve in curves:
         side = place_of[curve.side]
@@ -90,16 +112,15 @@ def tail_chart(experiment: str, sides: Sequence[str], curves: Sequence[Curve]) -
             if share in NINES and _shown(curve.count, share)
         ]
     return Chart(
-        title=f"{experiment}: latency distribution",
-        description=f"One curve for each of {', '.join(curve.side for curve in curves)}: the part of the requests "
-        "that took at most so long, with one more nine for each step upwards.",
+        title=told.title,
+        description=f"One curve for each of {', '.join(curve.side for curve in curves)}: the part of the "
+        f"{told.samples.lower()} that took at most so long, with one more nine for each step upwards.",
         width=WIDTH,
         height=bottom + AXIS,
         marks=marks,
-        caption="Latency from the intended send time, all counted runs of a side merged by count. Both axes are "
-        "logarithmic; further left is faster. Dotted: fewer than "
+        caption=f"{told.caption} Both axes are logarithmic; further left is faster. Dotted: fewer than "
         f"{MIN_ABOVE} samples lie above, so this part is chance.",
-        table=_table(curves),
+        table=_table(told, curves),
     )
 
 
@@ -108,7 +129,7 @@ def _shown(count: int, share: float) -> bool:
     return round(count * (1 - share), 6) >= MIN_ABOVE
 
 
-def _table(curves: Sequence[Curve]) -> Table:
+def _table(told: Told, curves: Sequence[Curve]) -> Table:
     rows = []
     for name, share in LISTED.items():
         cells = []
@@ -117,8 +138,8 @@ def _table(curves: Sequence[Curve]) -> Table:
             ms = next(ms for known, ms in zip(curve.shares, curve.ms, strict=True) if known >= share)
             cells.append(number(ms) if share == 1 or _shown(curve.count, share) else HIDDEN)
         rows.append([f"{name}, ms", *cells])
-    rows.append(["Requests", *(str(curve.count) for curve in curves)])
-    return Table(header=["Latency", *(curve.side for curve in curves)], rows=rows)
+    rows.append([told.samples, *(str(curve.count) for curve in curves)])
+    return Table(header=[told.axis.capitalize(), *(curve.side for curve in curves)], rows=rows)
 
 
 def _legend(places: dict[str, int]) -> tuple[list[Mark], int]:

@@ -26,11 +26,12 @@ def render(document: Document) -> str:
         lines += ["", f"! {flag}"]
     for section in document.sections:
         if section.terminal:
-            lines += _section(section)
+            lines += section_lines(section)
     return "\n".join(lines) + "\n"
 
 
-def _section(section: Section) -> Iterator[str]:
+def section_lines(section: Section) -> Iterator[str]:
+    """Give the lines of one section, after an empty one."""
     yield from ("", section.title, "-" * len(section.title))
     yield from section.paragraphs
     if section.table:

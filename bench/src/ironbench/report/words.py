@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ironbench.metrics import METRICS
+from ironbench.metrics import METRICS, PLAN_METRICS
 from ironbench.records import side_name
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ def number(value: float, *, sign: bool = False) -> str:
 
 def metric_title(name: str, *, unit: bool = True) -> str:
     """Write a metric's name out; one that this ironbench does not know keeps its own."""
-    metric = METRICS.get(name)
+    metric = METRICS.get(name) or PLAN_METRICS.get(name)
     if metric is None:
         return name
-    return f"{metric.title}, {metric.unit}" if unit and metric.unit != "count" else metric.title
+    return f"{metric.title}, {metric.unit}" if unit and metric.unit not in ("count", "") else metric.title
 
 
 def change(factor: float) -> str:

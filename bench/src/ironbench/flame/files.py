@@ -1,0 +1,168 @@
+"""The directory flamegraphs/ of a bundle: its plan, and the recordings, each sealed once by a rename."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import shutil
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ironbench.bundle import Damage, locked
+from ironbench.errors import IronbenchError
+from ironbench.files import encode_record, read_record, sync_directory, sync_tree, write_atomic, write_synced
+from ironbench.flame.plan import make_recording, next_recording
+from ironbench.flame.stacks import merge, parse
+from ironbench.host.record import RECORD
+from ironbench.ingest import LOAD, unpack
+from ironbench.records import FlamePlan, LoadResult, Recorded, Session
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ironbench.flame.stacks import Stack
+    from ironbench.records import Collected, PlannedRun, SpyMode
+
+DIRECTORY = "flamegraphs"
+PLAN = "plan.json"
+_SEALING = ".sealing"
+"""Name of a recording's directory until it is complete."""
+
+
+def write_plan(bundle: Path, plan: FlamePlan) -> None:
+    """Write the plan; raises IronbenchError where the bundle has one."""
+    path = bundle / DIRECTORY / PLAN
+    with locked(bundle):
+        if path.exists():
+            raise IronbenchError(f"{path} is there already; go on with it, or start a bundle of its own.")
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, encode_record(plan))
+        sync_directory(bundle)
+
+
+def read_plan(bundle: Path) -> FlamePlan | None:
+    """Read the plan; None where the bundle has no flame graphs."""
+    path = bundle / DIRECTORY / PLAN
+    return read_record(path, FlamePlan) if path.is_file() else None
+
+
+def read_recordings(bundle: Path, plan: FlamePlan) -> tuple[list[Recorded], list[Damage]]:
+    """Read what is sealed, in the order of the plan; name what cannot be used."""
+    found, damaged = [], []
+    for run in plan.runs:
+        path = _directory(bundle, run) / RECORD
+        name = path.relative_to(bundle).as_posix()
+        try:
+            if path.is_file():
+                recorded = read_record(path, Recorded)
+                if (recorded.plan, recorded.run) != (plan.id, run):
+                    raise IronbenchError(f"{name} is of {recorded.run.key} of plan {recorded.plan}.")  # noqa: TRY301
+                found.append(recorded)
+        except IronbenchError as error:
+            detail = str(error).removesuffix(".").replace(f"{bundle}/", "")
+            damaged.append(Damage(kind="unreadable", detail=detail, move=name.removesuffix(f"/{RECORD}")))
+    return found, damaged
+
+
+def read_stacks(bundle: Path, recorded: Recorded, mode: SpyMode) -> Counter[Stack]:
+    """Read the stacks of one mode, all workers together; none where py-spy failed or saw nobody busy."""
+    files = [_directory(bundle, recorded.run) / f"{mode}.{pid}.folded" for pid in recorded.pids]
+    return merge(
+        parse(file.read_text(), file.relative_to(bundle).as_posix()) for file in files if file.is_file()
+    )
+
+
+def seal_recording(bundle: Path, collected: Sequence[Collected]) -> Recorded:
+    """Keep the pending recording's stacks, with the requests that were answered in each mode.
+
+    Raises IronbenchError, and seals nothing, when the hosts handed in something else, when the gate failed, or when
+    the load had ended before py-spy.
+    """
+    plan = read_plan(bundle)
+    if plan is None:
+        raise IronbenchError(f"{bundle} has no flame graphs; `ironbench flamegraph plan` begins them.")
+    with locked(bundle):
+        sealed, damaged = read_recordings(bundle, plan)
+        if damaged:
+            raise IronbenchError(
+                f"{bundle} is damaged: {damaged[0].detail}; move {damaged[0].move} out of it."
+            )
+        due = next_recording(plan, {one.run.key for one in sealed})
+        room = bundle / DIRECTORY / _SEALING
+        shutil.rmtree(room, ignore_errors=True)  # of a killed command
+        room.mkdir()
+        try:
+            unpack(collected, room / "raw")
+            recorded = _counted(plan, due, room / "raw")
+            host = room / "raw" / recorded.host
+            for file in sorted(host.glob("*.folded")):
+                shutil.copyfile(file, room / file.name)
+        except IronbenchError:
+            shutil.rmtree(room)
+            raise
+        shutil.rmtree(room / "raw")
+        write_synced(room / RECORD, encode_record(recorded))
+        sync_tree(room)
+        target = _directory(bundle, recorded.run)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        room.rename(target)
+        for directory in (target.parent, target.parent.parent, bundle / DIRECTORY):
+            sync_directory(directory)
+    return recorded
+
+
+def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> Recorded:
+    records, loads = sorted(raw.glob(f"*/{RECORD}")), sorted(raw.glob(f"*/{LOAD}"))
+    if len(records) != 1 or len(loads) != 1:
+        raise IronbenchError(
+            f"the hosts handed in {len(records)} of {RECORD} and {len(loads)} of {LOAD}, and one of each is needed; "
+            "where the generator left none, its journal says why."
+        )
+    recorded, load = read_record(records[0], Recorded), read_record(loads[0], LoadResult)
+    session = read_record(records[0].parent / "session.json", Session)
+    if due is None or session != make_recording(plan, due) or recorded.run != due:
+        what = "nothing, all are sealed" if due is None else due.key
+        raise IronbenchError(
+            f"this is the recording {recorded.run.key}, and the pending one is {what}; it was not sealed."
+        )
+    if not load.gate.ok:
+        raise IronbenchError(
+            f"{due.key} was not sealed: {session.experiment.request.path} does not answer as expected "
+            f"({load.gate.detail.rstrip('.')})."
+        )
+    early = load.first_send_ns - min(segment.from_ns for segment in recorded.segments)
+    late = max(segment.until_ns for segment in recorded.segments) - load.window_end_ns
+    if max(early, late) > 0:
+        when = f"{early / 1e9:.1f} s before its start" if early > 0 else f"{late / 1e9:.1f} s after its end"
+        raise IronbenchError(
+            f"{due.key} was not sealed: py-spy looked outside of the load's window, {when}; record it again on a host "
+            "that is less busy."
+        )
+    done = _answered(loads[0].with_name("requests.csv.gz"))
+    segments = [
+        msgspec.structs.replace(one, requests=sum(one.from_ns <= at < one.until_ns for at in done))
+        for one in recorded.segments
+    ]
+    return msgspec.structs.replace(
+        recorded,
+        segments=segments,
+        offered_rps=load.offered_rps,
+        achieved_rps=load.achieved_rps,
+        errors=sum(load.errors.values()) + load.unexpected_status,
+    )
+
+
+def _answered(path: Path) -> list[int]:
+    """Return when each request of the window was answered."""
+    try:
+        with gzip.open(path, "rt", newline="") as file:
+            return [int(row["done_ns"]) for row in csv.DictReader(file) if row["outcome"].isdigit()]
+    except (OSError, EOFError, KeyError, ValueError) as error:
+        raise IronbenchError(f"{path} is not the generator's list of requests: {error}.") from error
+
+
+def _directory(bundle: Path, run: PlannedRun) -> Path:
+    return bundle / DIRECTORY / run.experiment / f"{run.block:02d}" / run.variant

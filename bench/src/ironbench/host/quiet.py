@@ -1,0 +1,295 @@
+"""Keeping everything but the bench off the bench's CPUs while a plan runs, and putting it back.
+
+What is done lasts no longer than the lease, a transient unit that is started before the first change: however it
+ends, systemd runs its ExecStopPost=, which puts everything back from the state in STATE. Each session renews it.
+Everything is at runtime only, so that a reboot ends it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from ironbench.cpus import bench_cpus, parse_cpu_list
+from ironbench.errors import IronbenchError
+from ironbench.files import encode_record, read_record, write_atomic
+from ironbench.host import proc, system
+from ironbench.records import SCHEMA, Host, Quiet, QuietStep, Record
+
+LEASE = "ironbench-quiet.service"
+LEASE_S = 900.0
+"""Life of the lease beyond a session: the controller's way from one to the next."""
+DIRECTORY = Path("/run/ironbench")
+STATE = DIRECTORY / "quiet.json"
+UNTIL = DIRECTORY / "quiet.until"
+"""The lease's end, seconds of CLOCK_MONOTONIC."""
+
+SLICES = ("system.slice", "user.slice", "init.scope")
+UNITS = (
+    # It would move interrupts back.
+    "irqbalance.service",
+    # They wake up by the clock and do real work.
+    "anacron.timer",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "fstrim.timer",
+    "fwupd-refresh.timer",
+    "logrotate.timer",
+    "man-db.timer",
+    "mdcheck_continue.timer",
+    "mdcheck_start.timer",
+    "plocate-updatedb.timer",
+    "sysstat-collect.timer",
+    "sysstat-rotate.timer",
+    "sysstat-summary.timer",
+    "systemd-tmpfiles-clean.timer",
+    "xfs_scrub_all.timer",
+)
+IRQS = Path("/proc/irq")
+CONTROL = Path("/run/systemd/system.control")
+"""Where systemd keeps what ``systemctl set-property --runtime`` was told."""
+
+
+class State(Record, frozen=True, kw_only=True):
+    """STATE: what was before, written before the first change, and what was done then."""
+
+    schema: int
+    housekeeping: str
+    units: list[str]
+    """Of UNITS, those that were active."""
+    allowed: dict[str, str | None]
+    """AllowedCPUs= that a slice had been given at runtime; None: nothing. Only slices that can be confined."""
+    irqs: dict[str, str]
+    """CPUs of the interrupts that may be moved."""
+    quiet: Quiet | None = None
+
+
+def quiet(host: Host) -> Quiet:
+    """Confine the rest of the host to the housekeeping CPUs for a plan; return what could be done.
+
+    What an earlier plan left is put back first.
+    """
+    unquiet(host)
+    wanted = host.layout.housekeeping
+    container = _container()
+    no_cpuset = _why_no_cpuset()
+    state = State(
+        schema=SCHEMA,
+        housekeeping=wanted,
+        units=system.active(*UNITS),
+        allowed={} if no_cpuset else {name: _allowed(name) for name in SLICES},
+        irqs={} if container else _irqs_elsewhere(wanted),
+    )
+    DIRECTORY.mkdir(mode=0o755, exist_ok=True)
+    _keep(state)
+    _extend(LEASE_S)
+    _start_lease(wanted)
+    steps = _stop(state.units)
+    for name in SLICES:
+        steps[name] = _not_here(wanted, no_cpuset) if no_cpuset else _confine(name, wanted)
+    elsewhere = "they are the whole machine's, and this is a container"
+    steps["interrupts"] = _not_here(wanted, elsewhere) if container else _move(state.irqs, wanted)
+    done = Quiet(
+        housekeeping=wanted,
+        shared=sorted(bench_cpus(host) & set(parse_cpu_list(wanted))),
+        steps=steps,
+    )
+    _keep(msgspec.structs.replace(state, quiet=done))
+    return done
+
+
+def unquiet(_host: Host) -> dict[str, bool]:
+    """Put back what ``quiet`` changed; return whether there was anything.
+
+    Raises IronbenchError with what could not be put back.
+    """
+    there = STATE.exists()
+    # Its ExecStopPost= puts back, and systemctl waits for that.
+    system.stop(LEASE)
+    if STATE.exists():
+        restore()
+    return {"put_back": there}
+
+
+def renew(session_s: float) -> bool:
+    """Let the lease last for a session of so many seconds; return False if there is none."""
+    if not STATE.exists():
+        return False
+    _extend(session_s + LEASE_S)
+    return True
+
+
+def told() -> Quiet | None:
+    """What is in force now."""
+    return read_record(STATE, State).quiet if STATE.exists() else None
+
+
+def restore() -> None:
+    """Put back everything in STATE, and forget it.
+
+    Raises IronbenchError, and keeps STATE, when something could not be put back.
+    """
+    state = read_record(STATE, State)
+    complaints: list[str] = []
+    ours = parse_cpu_list(state.housekeeping)
+    for irq, before in state.irqs.items():
+        now = proc.read_or_none(IRQS / irq / "smp_affinity_list")
+        # Gone with its device, or moved by somebody else since.
+        if now is not None and parse_cpu_list(now) == ours and not _write(irq, before):
+            complaints.append(f"interrupt {irq} to {before}")
+    for name, before in state.allowed.items():
+        try:
+            _give_back(name, before)
+        except IronbenchError as error:
+            complaints.append(str(error))
+    if any(before is None for before in state.allowed.values()):
+        system.run(["systemctl", "daemon-reload"])
+    for unit in state.units:
+        try:
+            system.start(unit)
+        except IronbenchError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise IronbenchError(f"could not put back: {'; '.join(complaints)}.")
+    STATE.unlink(missing_ok=True)
+    UNTIL.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody else has something there
+        DIRECTORY.rmdir()
+
+
+def _keep(state: State) -> None:
+    write_atomic(STATE, encode_record(state))
+
+
+def _extend(seconds: float) -> None:
+    write_atomic(UNTIL, f"{time.monotonic() + seconds}\n".encode())
+
+
+def _start_lease(cpus: str) -> None:
+    # By the path that we were called by: a link that outlives the virtualenv of this version.
+    called = Path(sys.argv[0]).with_name("python")
+    module = [
+        str(called) if called.is_absolute() and called.exists() else sys.executable,
+        "-m",
+        "ironbench.host.lease",
+    ]
+    system.start_transient(
+        LEASE, [*module, "wait"], {"CPUAffinity": cpus, "ExecStopPost": " ".join([*module, "end"])}
+    )
+
+
+def _container() -> bool:
+    # Exit status 1 when it is none.
+    return subprocess.run(["systemd-detect-virt", "--container", "--quiet"], check=False).returncode == 0
+
+
+def _not_here(wanted: str, reason: str) -> QuietStep:
+    return QuietStep(
+        wanted=wanted, effective="as before", ok=False, reason=f"not controllable here: {reason}"
+    )
+
+
+# --- units ---------------------------------------------------------------------------------------
+
+
+def _stop(units: list[str]) -> dict[str, QuietStep]:
+    if not units:
+        return {}
+    system.run(["systemctl", "stop", "--", *units])
+    running = system.active(*units)
+    return {
+        unit: QuietStep(
+            wanted="inactive",
+            effective="active" if unit in running else "inactive",
+            ok=unit not in running,
+        )
+        for unit in units
+    }
+
+
+# --- slices --------------------------------------------------------------------------------------
+
+
+def _why_no_cpuset() -> str:
+    mount = proc.unified_mount()
+    if "cpuset" not in (proc.read_or_none(mount / "cgroup.controllers") or "").split():
+        return "there is no cpuset controller in cgroup v2, and CPUAffinity= of the manager would need a new start of it"
+    return ""
+
+
+def _drop_in(name: str) -> Path:
+    return CONTROL / f"{name}.d" / "50-AllowedCPUs.conf"
+
+
+def _property(name: str) -> str:
+    return system.run(["systemctl", "show", "--property=AllowedCPUs", "--value", "--", name]).strip()
+
+
+def _allowed(name: str) -> str | None:
+    return _property(name) if _drop_in(name).exists() else None
+
+
+def _set(name: str, cpus: str) -> None:
+    system.run(["systemctl", "set-property", "--runtime", "--", name, f"AllowedCPUs={cpus}"])
+
+
+def _confine(name: str, wanted: str) -> QuietStep:
+    _set(name, wanted)
+    # A slice without a cgroup, such as user.slice before the first login, gets it from the property.
+    effective = proc.read_or_none(proc.unified_mount() / name / "cpuset.cpus.effective") or _property(name)
+    ok = parse_cpu_list(effective.replace(" ", ",")) == parse_cpu_list(wanted)
+    return QuietStep(wanted=wanted, effective=effective, ok=ok)
+
+
+def _give_back(name: str, before: str | None) -> None:
+    _set(name, before or "")
+    if before is None:
+        # An empty property would stay, and hide one that is set elsewhere.
+        _drop_in(name).unlink(missing_ok=True)
+        if _drop_in(name).parent.is_dir() and not any(_drop_in(name).parent.iterdir()):
+            _drop_in(name).parent.rmdir()
+
+
+# --- interrupts ----------------------------------------------------------------------------------
+
+
+def _irqs_elsewhere(wanted: str) -> dict[str, str]:
+    """CPUs of each interrupt that may arrive at others than those wanted."""
+    there = set(parse_cpu_list(wanted))
+    found = {
+        path.name: proc.read_or_none(path / "smp_affinity_list")
+        for path in IRQS.iterdir()
+        if path.name.isdigit()
+    }
+    return {
+        irq: cpus
+        for irq, cpus in sorted(found.items(), key=lambda item: int(item[0]))
+        if cpus and not set(parse_cpu_list(cpus)) <= there
+    }
+
+
+def _write(irq: str, cpus: str) -> bool:
+    try:
+        (IRQS / irq / "smp_affinity_list").write_text(cpus)
+    except OSError:  # the kernel's own, or a device's that spreads its queues itself
+        return False
+    return True
+
+
+def _move(irqs: dict[str, str], wanted: str) -> QuietStep:
+    for irq in irqs:
+        _write(irq, wanted)
+    fixed = sorted(irqs.keys() & _irqs_elsewhere(wanted).keys(), key=int)
+    return QuietStep(
+        wanted=wanted,
+        effective=f"{len(irqs) - len(fixed)} moved, {len(fixed)} not",
+        ok=not fixed,
+        reason=f"not controllable here: the kernel keeps {', '.join(fixed)} where they are" if fixed else "",
+    )
