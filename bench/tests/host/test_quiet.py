@@ -90,7 +90,8 @@ def test_plans_may_follow_each_other_faster_than_systemd_lets_units_start(bench,
 def test_a_kill_of_the_lease_itself_puts_everything_back(bench, before):
     bench("quiet")
     assert show(LEASE, "ActiveState") == "active"
-    systemctl("kill", "--signal=SIGKILL", LEASE)
+    # Not its whole unit: systemd 257 does that by cgroup.kill, and recent kernels then kill what the unit starts next too.
+    systemctl("kill", "--signal=SIGKILL", "--kill-whom=main", LEASE)
     until(lambda: is_back(before), "everything put back", PATIENCE_S)
 
 
