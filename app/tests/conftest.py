@@ -7,23 +7,33 @@ from pathlib import Path
 
 import pytest
 from auth_app.settings import Settings, load_settings
-from auth_app.variants import VARIANTS
+from auth_app.variants import NAMED, VARIANTS
 from harness import App, Session, cli_json, running, sql, write_settings
 from visit import Visit
 from visit import visit as make_visit
 from wire import Relay
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--served", choices=("all", "named"), default="all", help="variants whose servers are tested"
+    )
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests of one variant one after another, so that each server starts once; others before them."""
     order = {variant: number for number, variant in enumerate(VARIANTS, start=1)}
 
-    def place(item: pytest.Item) -> int:
+    def served(item: pytest.Item) -> str | None:
         callspec = getattr(item, "callspec", None)
-        return order.get(callspec.params.get("app"), 0) if callspec else 0
+        return callspec.params.get("app") if callspec else None
 
-    items.sort(key=place)
+    if config.getoption("served") == "named":
+        of_others = [item for item in items if served(item) not in (None, *NAMED)]
+        config.hook.pytest_deselected(items=of_others)
+        items[:] = [item for item in items if served(item) in (None, *NAMED)]
+    items.sort(key=lambda item: order.get(served(item) or "", 0))
 
 
 @pytest.fixture(scope="session")
