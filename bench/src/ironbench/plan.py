@@ -80,6 +80,23 @@ def make_plan(  # noqa: PLR0913 - a plan has this many independent inputs
     )
 
 
+def without_runs(study: Study, plan_id: str, *, protocol: str, seed: int) -> Plan:
+    """Return the plan of a bundle whose content is no run: recordings, query plans."""
+    return Plan(
+        schema=SCHEMA,
+        id=plan_id,
+        study=study.name,
+        protocol=protocol,
+        seed=seed,
+        baseline=study.baseline,
+        experiments={},
+        warmup_s=0,
+        window_s=0,
+        retries=0,
+        runs=[],
+    )
+
+
 def same_question(one: Plan, other: Plan) -> bool:
     """Whether two plans ask the same thing, whatever their order, seed, retries and id."""
 

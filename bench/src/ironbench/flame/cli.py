@@ -15,13 +15,14 @@ from ironbench.errors import IronbenchError
 from ironbench.flame import files
 from ironbench.flame.plan import make_flame_plan, make_recording, next_recording
 from ironbench.ingest import read_collected
-from ironbench.records import SCHEMA, FlamePending, Plan
+from ironbench.plan import without_runs
+from ironbench.records import FlamePending
 from ironbench.study import load_study
 
 if TYPE_CHECKING:
     import argparse
 
-    from ironbench.records import Claims, FlamePlan, Study
+    from ironbench.records import Claims
 
 PROTOCOL = "flamegraph"
 """Of a bundle that has nothing else."""
@@ -83,33 +84,15 @@ def _plan(args: argparse.Namespace) -> int:
         recordings=args.recordings,
         seconds=args.seconds,
     )
-    bundle = args.bundle or _new_bundle(args, study, plan)
-    files.write_plan(bundle, plan)
-    return _tell(bundle)
-
-
-def _new_bundle(args: argparse.Namespace, study: Study, plan: FlamePlan) -> Path:
-    """Make a bundle without runs, which carries the claims on shares alone."""
-    empty = Plan(
-        schema=SCHEMA,
-        id=plan.id,
-        study=study.name,
-        protocol=PROTOCOL,
-        seed=plan.seed,
-        baseline=study.baseline,
-        experiments={},
-        warmup_s=0,
-        window_s=0,
-        retries=0,
-        runs=[],
-    )
-    return bundles.create(
+    bundle = args.bundle or bundles.create(
         args.results,
-        empty,
+        without_runs(study, plan.id, protocol=PROTOCOL, seed=plan.seed),
         study,
         args.study,
         claims=_on_shares(load_claims(args.study, study)),
     )
+    files.write_plan(bundle, plan)
+    return _tell(bundle)
 
 
 def _on_shares(claims: Claims) -> Claims:

@@ -16,13 +16,14 @@ from ironbench.errors import IronbenchError
 from ironbench.files import decode_record, read_record
 from ironbench.host.place import DESCRIPTION
 from ironbench.metrics import PLAN_METRICS
-from ironbench.records import SCHEMA, Host, Plan, QueryPlanOrder, Record
+from ironbench.plan import without_runs
+from ironbench.records import SCHEMA, Host, QueryPlanOrder, Record
 from ironbench.study import load_study
 
 if TYPE_CHECKING:
     import argparse
 
-    from ironbench.records import Claim, Claims, Study
+    from ironbench.records import Claim, Claims
 
 PROTOCOL = "query-plan"
 """Of a bundle that has nothing else."""
@@ -91,33 +92,15 @@ def _order(args: argparse.Namespace) -> int:
     order = QueryPlanOrder(schema=SCHEMA, name=name, test=test, seed=seed)
     if args.bundle is not None:
         bundles.read_plan(args.bundle)  # raises where it is none
-    bundle = args.bundle or _new_bundle(args, study, seed)
-    print(msgspec.json.encode(Ordered(bundle=str(bundle), created=args.bundle is None, order=order)).decode())
-    return 0
-
-
-def _new_bundle(args: argparse.Namespace, study: Study, seed: int) -> Path:
-    """Make a bundle without runs, which carries the claims on query plans alone."""
-    plan = Plan(
-        schema=SCHEMA,
-        id=bundles.new_id(PROTOCOL),
-        study=study.name,
-        protocol=PROTOCOL,
-        seed=seed,
-        baseline=study.baseline,
-        experiments={},
-        warmup_s=0,
-        window_s=0,
-        retries=0,
-        runs=[],
-    )
-    return bundles.create(
+    bundle = args.bundle or bundles.create(
         args.results,
-        plan,
+        without_runs(study, bundles.new_id(PROTOCOL), protocol=PROTOCOL, seed=seed),
         study,
         args.study,
         claims=_on_query_plans(load_claims(args.study, study)),
     )
+    print(msgspec.json.encode(Ordered(bundle=str(bundle), created=args.bundle is None, order=order)).decode())
+    return 0
 
 
 def _on_query_plans(claims: Claims) -> Claims:
