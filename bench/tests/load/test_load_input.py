@@ -186,7 +186,7 @@ def test_a_finished_run_is_not_written_over(tmp_path):
 
 
 def test_the_files_of_a_run(server, measure):
-    run = measure(server.url, window_s=0.1)
+    run = measure(server.url, window_s=0.1, timeout_s=30.0, drain_s=30.0)  # all ten are to be answered
 
     histograms = ["latency", "service_time", "own_send_lag", "system_send_lag", "timer_lag", "timeouts"]
     assert {path.name for path in run.out.iterdir()} == {
