@@ -35,9 +35,11 @@ LEFT = {
         r"/var/lib/dpkg/.*": "dpkg's database, which is compared as packages",
         r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?": "compared as users and groups; NAME- is the copy from before the last edit",
         r"/etc/ld\.so\.cache": "ldconfig's cache, written anew when a library comes or goes",
+        r"/etc/default/locale": "Debian 13's tmpfiles.d makes it at every boot, and a purge of the package locales takes it",
+        r"/run/systemd/transient": "systemd's, from the first systemd-run on; what is in it is compared",
     },
     "sysctls": {
-        r"fs\.(dentry-state|file-nr|inode-nr|inode-state)": "the kernel's counters",
+        r"fs\.(dentry-state|file-nr|inode-nr|inode-state|quota\..*)": "the kernel's counters",
         r"kernel\.(random\.(uuid|boot_id|entropy_avail)|ns_last_pid|pty\.nr)": "the kernel's counters",
     },
 }

@@ -87,7 +87,7 @@ def test_a_port_that_somebody_else_uses_stops_before_anything_is_changed(host_of
 
 def test_another_system_stops_before_anything_is_changed(host_of_13):
     host_of_13.check_output("cp -L /etc/os-release /tmp/os-release")
-    host_of_13.check_output("sed -i 's/^VERSION_ID=.*/VERSION_ID=\"11\"/' /etc/os-release")
+    host_of_13.check_output("sed -i --follow-symlinks 's/^VERSION_ID=.*/VERSION_ID=\"11\"/' /etc/os-release")
     done = play("site.yml", "default", ONE)
     host_of_13.check_output("cat /tmp/os-release > /etc/os-release")
     assert "the roles know Debian 12 and 13 with systemd" in sentence(done)

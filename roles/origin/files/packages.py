@@ -1,6 +1,7 @@
 """Prints, as JSON, what of some packages the bench brought to this host. Standard library only, changes nothing.
 
-Arguments: the record, then the packages that a role installs by name.
+Arguments: the record, then the packages that a role installs by name; without any, ``remove`` has what apt installed
+for the sake of some that are gone, and keeps because another package could make do with it.
   brought      those of them that are installed and not in the record
   remove       brought, and what apt installed for their sake alone and is not in the record either
   needed_by    brought, if other packages would go with them: what would go, and nothing is in ``remove`` then
@@ -36,6 +37,19 @@ def removed(options: "tuple[str, ...]", names: "list[str]") -> "set[str]":
     }
 
 
+def kept_for_nobody(names: "set[str]") -> "list[str]":
+    """Those that can go without taking any other along."""
+    gone: set[str] = set()
+    grown = True
+    while grown:
+        grown = False
+        for name in sorted(names - gone):
+            if removed((), [*gone, name]) == {*gone, name}:
+                gone.add(name)
+                grown = True
+    return sorted(gone)
+
+
 def main() -> None:
     before = json.loads(Path(sys.argv[1]).read_text())["packages"]
     shown = subprocess.run(
@@ -60,6 +74,8 @@ def main() -> None:
         "auto": [name for name in names if before.get(name, {}).get("auto") and name not in auto_now],
         "interrupted": bool(subprocess.run(["dpkg", "--audit"], check=True, capture_output=True).stdout),
     }
+    if not sys.argv[2:]:
+        answer["remove"] = kept_for_nobody((present & auto_now) - before.keys())
     # What apt would do can be asked only of a whole system.
     if brought and not answer["interrupted"]:
         others = removed((), brought) - set(brought)
