@@ -45,7 +45,8 @@ def thread_cpus(host, of: list[int]) -> set[str]:
 
 def container_pids(host, service: str) -> list[int]:
     """All processes of a service's container, as the engine knows them."""
-    return [int(pid) for pid in host.check_output(f"docker top bench-{service} -eo pid").split()[1:]]
+    listing = host.check_output(f"docker top bench-{service}").splitlines()
+    return [int(line.split()[1]) for line in listing[1:]]
 
 
 def placed(host, layout, service: str) -> None:
@@ -166,6 +167,7 @@ def test_no_secret_is_where_others_can_read_it(host):
 def test_a_crash_is_seen_and_a_start_puts_everything_in_its_place_again(host, layout, service):
     unit = f"bench-{service}.service"
     main = host.check_output("docker inspect --format '{{.State.Pid}}' %s", f"bench-{service}")
+    since = host.check_output("date +%s%N")
     host.check_output(f"kill -KILL {main}")
     host.check_output(f"timeout 20 sh -c 'while systemctl is-active --quiet {unit}; do :; done'")
     shown = host.check_output(f"systemctl show --property=ActiveState,Result,NRestarts,ExecMainStatus {unit}")
@@ -175,6 +177,11 @@ def test_a_crash_is_seen_and_a_start_puts_everything_in_its_place_again(host, la
         "NRestarts=0",
         "ExecMainStatus=137",
     }
+    # As a run judges it: an outcome, and no fault of the instruments.
+    killed = (
+        "import sys; from ironbench.host.system import killed; print(killed(sys.argv[1], int(sys.argv[2])))"
+    )
+    assert host.check_output(f"/opt/ironbench/venv/bin/python -c '{killed}' {unit} {since}") == "True"
     host.check_output(f"systemctl start {unit}")
     placed(host, layout, service)
     assert answers(host, service)
