@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "shared"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from conftest import cpus
 from controller import changed, play
-from plans import Plan
+from plans import Plan, until
 
 SCENARIO = "docker_services"
 STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "ironbench/inventory"
@@ -37,29 +39,42 @@ def pids(host, cgroup: str) -> list[int]:
     ]
 
 
-def thread_cpus(host, of: list[int]) -> set[str]:
-    """Effective CPUs of every thread."""
-    listing = host.check_output("cat " + " ".join(f"/proc/{pid}/task/*/status" for pid in of))
-    return {line.split()[1] for line in listing.splitlines() if line.startswith("Cpus_allowed_list")}
+def read(host, of: list[int], files: str) -> list[str]:
+    """Lines of files of processes; one that ended since has none."""
+    return host.run("cat " + " ".join(f"/proc/{pid}/{files}" for pid in of)).stdout.splitlines()
+
+
+def thread_cpus(host, of: list[int]) -> list[set[int]]:
+    """The sets of CPUs that there are among the effective ones of all threads."""
+    lines = {line for line in read(host, of, "task/*/status") if line.startswith("Cpus_allowed_list")}
+    return [cpus(line.split()[1]) for line in lines]
 
 
 def container_pids(host, service: str) -> list[int]:
-    """All processes of a service's container, as the engine knows them."""
-    listing = host.check_output(f"docker top bench-{service}").splitlines()
-    return [int(line.split()[1]) for line in listing[1:]]
+    """All processes of a service's container: those in the PID namespace of its main one."""
+    script = (
+        "own=$(readlink /proc/%s/ns/pid); for process in /proc/[0-9]*; do "
+        '[ "$(readlink $process/ns/pid)" != "$own" ] || echo ${process#/proc/}; done'
+    )
+    return [int(pid) for pid in host.check_output(script, main_pid(host, service)).split()]
+
+
+def main_pid(host, service: str) -> str:
+    return host.check_output("docker inspect --format '{{.State.Pid}}' %s", f"bench-{service}")
 
 
 def placed(host, layout, service: str) -> None:
     """Every process of the container is below bench.slice, on its CPUs, with its limit of open files."""
-    found = container_pids(host, service)
-    assert sorted(found) == sorted(pids(host, f"bench.slice/bench-{service}.slice"))
-    (seen,) = thread_cpus(host, found)
-    assert {int(cpu) for cpu in seen.split(",")} == layout[OWNERS[service]]
-    for pid in found:
-        limits = host.file(f"/proc/{pid}/limits").content_string
-        assert next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[
-            3:5
-        ] == [NOFILE, NOFILE]
+
+    def found() -> list[int]:
+        ours = sorted(container_pids(host, service))
+        return ours if ours == sorted(pids(host, f"bench.slice/bench-{service}.slice")) else []
+
+    # PostgreSQL's come and go.
+    processes = until(found, "the container's processes in its slice, and no others", 30)
+    assert thread_cpus(host, processes) == [layout[OWNERS[service]]]
+    limits = {line for line in read(host, processes, "limits") if line.startswith("Max open files")}
+    assert [line.split()[3:5] for line in limits] == [[NOFILE, NOFILE]]
 
 
 def query(host, sql: str, password: str, port: int = 6432):
@@ -98,11 +113,11 @@ def test_the_engine_and_its_proxies_are_on_the_housekeeping_cpus(host, layout):
         "docker run --detach --rm --name=neighbour --publish=127.0.0.1:16379:6379 ironbench-standin:17 sleep infinity"
     )
     found = [pid for name in ("docker", "containerd") for pid in pids(host, f"system.slice/{name}.service")]
-    names = {host.file(f"/proc/{pid}/comm").content_string.strip() for pid in found}
+    names = set(read(host, found, "comm"))
     seen = thread_cpus(host, found)
     host.check_output("docker rm --force neighbour")
     assert {"dockerd", "containerd", "docker-proxy", "containerd-shim"} <= names
-    assert [{int(cpu) for cpu in cpus.split(",")} for cpus in seen] == [layout["housekeeping"]]
+    assert seen == [layout["housekeeping"]]
 
 
 @pytest.mark.parametrize("service", OWNERS)
@@ -166,10 +181,9 @@ def test_no_secret_is_where_others_can_read_it(host):
 @pytest.mark.parametrize("service", OWNERS)
 def test_a_crash_is_seen_and_a_start_puts_everything_in_its_place_again(host, layout, service):
     unit = f"bench-{service}.service"
-    main = host.check_output("docker inspect --format '{{.State.Pid}}' %s", f"bench-{service}")
     since = host.check_output("date +%s%N")
-    host.check_output(f"kill -KILL {main}")
-    host.check_output(f"timeout 20 sh -c 'while systemctl is-active --quiet {unit}; do :; done'")
+    host.check_output(f"kill -KILL {main_pid(host, service)}")
+    host.check_output(f"timeout 20 sh -c 'until systemctl is-failed --quiet {unit}; do :; done'")
     shown = host.check_output(f"systemctl show --property=ActiveState,Result,NRestarts,ExecMainStatus {unit}")
     assert set(shown.split()) == {
         "ActiveState=failed",
@@ -183,8 +197,8 @@ def test_a_crash_is_seen_and_a_start_puts_everything_in_its_place_again(host, la
     )
     assert host.check_output(f"/opt/ironbench/venv/bin/python -c '{killed}' {unit} {since}") == "True"
     host.check_output(f"systemctl start {unit}")
-    placed(host, layout, service)
     assert answers(host, service)
+    placed(host, layout, service)
 
 
 def test_a_client_that_is_killed_leaves_no_container_behind(host):
