@@ -237,7 +237,7 @@ def test_a_plan_seals_the_images_and_counts_cpu_time_in_the_containers(host, lay
     assert "docker.io" in told["packages"]
 
 
-def test_check_mode_on_a_converged_host_finds_nothing_to_change():
+def test_check_mode_on_a_converged_host_finds_nothing_to_change(host):
     done = play("site.yml", SCENARIO, "--check", "--diff")
     assert done.returncode == 0, done.stdout
     assert set(changed(done).values()) == {0}, done.stdout
