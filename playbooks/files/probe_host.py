@@ -1,6 +1,7 @@
 """Prints what preflight must know of a host, as JSON. Standard library only, changes nothing.
 
-Arguments: the slice that the bench's services live in, then PORT=WHAT for each port that they need.
+Arguments: the slice that the bench's services live in, then PORT=WHAT for each port that they need, and absolute
+paths, with wildcards, of what is looked for.
 """
 
 import json
@@ -64,7 +65,9 @@ def taker(port: int, slice_name: str) -> "dict | None":
 
 
 def main() -> None:
-    slice_name, *ports = sys.argv[1:]
+    slice_name, *wanted = sys.argv[1:]
+    patterns = [item for item in wanted if item.startswith("/")]
+    ports = [item for item in wanted if item not in patterns]
     release = dict(
         line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
     )
@@ -84,6 +87,7 @@ def main() -> None:
                 "cpus": Path("/sys/devices/system/cpu/online").read_text().strip(),
                 "python": platform.python_version(),
                 "taken": taken,
+                "found": sorted(str(path) for pattern in patterns for path in Path("/").glob(pattern[1:])),
             },
         ),
     )

@@ -336,6 +336,9 @@ class Service(Record, frozen=True, kw_only=True):
     unit: str
     """systemd unit; ``{variant}`` stands for the variant."""
     cpus: str
+    slice: str = ""
+    """Of systemd, in which the service's container is alone; the unit then runs the container engine's client, and both
+    are named alike. Empty: the unit's processes are the service."""
 
 
 class HostCommands(Record, frozen=True, kw_only=True):
@@ -525,6 +528,18 @@ class LoadShare(Record, frozen=True, kw_only=True):
     """As LoadSpec has it."""
 
 
+class Image(Record, frozen=True, kw_only=True):
+    """The image that a service's container runs."""
+
+    reference: str
+    """As the inventory asks for it: name, tag, and digest where one is pinned."""
+    id: str
+    digests: list[str]
+    """By which a registry knows it; none of an image that was built or loaded on the host."""
+    version: str
+    """What the program in the container says of itself."""
+
+
 class HostFacts(Record, frozen=True, kw_only=True):
     """What ``ironbench host describe`` tells for the bundle; None or empty where the host does not tell."""
 
@@ -558,6 +573,8 @@ class HostFacts(Record, frozen=True, kw_only=True):
     """Whether CPUs are kept from halting in a session."""
     quiet: Quiet | None = None
     """In force when the plan began; None: nothing was done."""
+    images: dict[str, Image] = {}
+    """By service, of those that run in a container."""
 
 
 # --- run: what came out ------------------------------------------------------------------------

@@ -42,6 +42,11 @@ def test_check_mode_on_a_converged_host_finds_nothing_to_change():
         ({"core_layout": LAYOUT | {"packed": True, "app": "0-97"}}, "but this host has 0-"),
         ({"core_layout": LAYOUT | {"packed": True, "app": "0,0"}}, "names a CPU twice"),
         ({"valkey_prot": 1}, "The role valkey has no variable valkey_prot: did you mean valkey_port?"),
+        ({"valkey_backend": "podman"}, "valkey_backend is 'podman': say native or docker"),
+        (
+            {"bench_backend": "docker"},
+            "has services of the bench with the other backend (/etc/systemd/system/",
+        ),
         ({"pgbouncer_default_pool_size": 900}, "postgresql_max_connections is 250"),
     ],
 )
@@ -59,6 +64,7 @@ def test_a_layout_that_parts_modules_is_warned_of_and_nothing_fails():
         "pretty": "",
         "init": "systemd",
         "taken": [],
+        "found": [],
     }
     halves = {"app": "0,2", "database": "1,3", "cache": "4-5", "load_generator": "6-7", "housekeeping": "4-5"}
     variables = {

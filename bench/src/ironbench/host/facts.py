@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from ironbench.errors import IronbenchError
-from ironbench.host import awake, proc, quiet, system, topology
+from ironbench.host import awake, containers, proc, quiet, system, topology
 from ironbench.records import SCHEMA, Host, HostFacts
 
-PACKAGES = ("postgresql*", "pgbouncer", "valkey*", "sysstat")
+PACKAGES = ("postgresql*", "pgbouncer", "valkey*", "sysstat", "docker*", "containerd*", "runc")
 KERNEL_OPTIONS = ("HZ", "NO_HZ_FULL", "TICK_CPU_ACCOUNTING", "VIRT_CPU_ACCOUNTING_GEN", "IRQ_TIME_ACCOUNTING")
 
 
@@ -46,6 +46,7 @@ def describe(host: Host) -> HostFacts:
         cpuset=_cpuset(),
         kept_awake=_kept_awake(host),
         quiet=quiet.told(),
+        images={s.name: containers.image(s) for s in host.services if s.slice and system.active(s.unit)},
     )
 
 
@@ -102,7 +103,7 @@ def _nofile(host: Host) -> dict[str, tuple[int, int]]:
     limits = {}
     for service in host.services:
         for unit in system.active(service.unit.replace("{variant}", "*")):
-            limits[service.name] = proc.nofile(int(system.show(unit)["MainPID"]))
+            limits[service.name] = proc.nofile(containers.main_pid(service, system.show(unit)))
     return limits
 
 

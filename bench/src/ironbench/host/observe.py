@@ -11,7 +11,7 @@ import msgspec
 
 from ironbench.collect.cgroup import LOAD_GENERATOR, ROOT, SLICE, Header
 from ironbench.errors import IronbenchError
-from ironbench.host import placement, proc, sar, snapshot, system
+from ironbench.host import containers, placement, proc, sar, snapshot, system
 from ironbench.host.place import AWAKE, PLACEMENT
 from ironbench.load.placement import ask
 from ironbench.records import SCHEMA
@@ -107,12 +107,12 @@ def _properties(place: Place, life: int) -> dict[str, str]:
 
 
 def _header(place: Place, mount: Path) -> Header:
-    services = {s.name: system.show(place.service_unit(s))["ControlGroup"] for s in place.host.services}
+    services = {s.name: containers.cgroup(s, system.show(place.service_unit(s))) for s in place.host.services}
     stopped = [name for name, cgroup in services.items() if not cgroup]
     if stopped:
         raise IronbenchError(f"{', '.join(stopped)} does not run; run `ironbench host prepare` first.")
     # A slice that holds nothing yet has no cgroup; its place follows from its name.
-    bench = system.show(place.host.slice)["ControlGroup"] or slice_cgroup(place.host.slice)
+    bench = system.show(place.host.slice)["ControlGroup"] or system.slice_cgroup(place.host.slice)
     generator = {}
     if "load_generators" in place.host.groups:
         generator = {LOAD_GENERATOR: f"{bench}/{place.session_unit('load')}"}
@@ -126,12 +126,6 @@ def _header(place: Place, mount: Path) -> Header:
         cgroups={**services, **generator, SLICE: bench, ROOT: "/", **{path: path for path in top}},
         cpus=cpus,
     )
-
-
-def slice_cgroup(name: str) -> str:
-    """Cgroup of a slice by its name: a-b.slice lies in a.slice (systemd.slice(5))."""
-    parts = name.removesuffix(".slice").split("-")
-    return "".join(f"/{'-'.join(parts[: i + 1])}.slice" for i in range(len(parts)))
 
 
 def _wait(unit: str, works: Callable[[], bool], failing: str = "wrote nothing") -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ironbench.cpus import parse_cpu_list
 from ironbench.errors import IronbenchError
 from ironbench.records import Affinity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CPU_DIRECTORY = Path("/sys/devices/system/cpu")
 
@@ -35,6 +39,16 @@ def cgroup_pids(cgroup: Path) -> list[int]:
         except FileNotFoundError:
             continue
     return sorted(pids)
+
+
+def first_of_namespace(pids: Iterable[int]) -> int:
+    """Return the process that is number 1 in a PID namespace of its own: a container's first one; 0 without one."""
+    for pid in pids:
+        status = read_or_none(Path(f"/proc/{pid}/status")) or ""
+        numbers = status.partition("NSpid:")[2].split("\n", 1)[0].split()
+        if len(numbers) > 1 and numbers[-1] == "1":
+            return pid
+    return 0
 
 
 def affinity(service: str, pid: int, wanted: str) -> Affinity | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench.files import encode_record, write_atomic
-from ironbench.host import proc, system
+from ironbench.host import containers, proc, system
 from ironbench.records import SCHEMA, Service, Snapshot, UnitState
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def mark_killed(place: Place, before: Snapshot, after: Snapshot) -> Snapshot:
 def _unit_state(place: Place, service: Service, mount: Path) -> UnitState:
     unit = place.service_unit(service)
     shown = system.show(unit)
-    cgroup = shown["ControlGroup"]
+    cgroup = containers.cgroup(service, shown)
     pids = proc.cgroup_pids(mount / cgroup.lstrip("/")) if cgroup else []
-    main_pid = int(shown["MainPID"])
+    main_pid = containers.main_pid(service, shown)
     soft, hard = proc.nofile(main_pid) if main_pid else (0, 0)
     affinity = [proc.affinity(service.name, pid, service.cpus) for pid in pids]
     return UnitState(

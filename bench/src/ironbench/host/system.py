@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 JOURNAL_LINES = 20
 PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
 """The journal's message that a unit's process has ended (sd-messages.h, SD_MESSAGE_UNIT_PROCESS_EXIT)."""
+CLIENT_OF_KILLED = 128 + signal.SIGKILL
+"""How the container engine's client ends that waited for a killed container."""
 POLL_S = 0.02
 """From systemd's noticing that a process has ended to ours."""
 
@@ -123,6 +125,12 @@ def wait_for_end(unit: str, seconds: float) -> dict[str, str]:
     return shown
 
 
+def slice_cgroup(name: str) -> str:
+    """Cgroup of a slice by its name: a-b.slice lies in a.slice (systemd.slice(5))."""
+    parts = name.removesuffix(".slice").split("-")
+    return "".join(f"/{'-'.join(parts[: i + 1])}.slice" for i in range(len(parts)))
+
+
 def _wait_for_process(pid: int, seconds: float) -> None:
     if not pid:
         return
@@ -146,7 +154,10 @@ def killed(unit: str, since_ns: int) -> bool:
     """
     shown = show(unit)
     how = int(shown["ExecMainCode"]), int(shown["ExecMainStatus"])
-    if shown["ActiveState"] != "active" and how == (os.CLD_KILLED, signal.SIGKILL):
+    if shown["ActiveState"] != "active" and how in (
+        (os.CLD_KILLED, signal.SIGKILL),
+        (os.CLD_EXITED, CLIENT_OF_KILLED),
+    ):
         return True
     journal = run(
         [
@@ -164,7 +175,7 @@ def killed(unit: str, since_ns: int) -> bool:
 def _was_killed(entry: dict[str, str], since_ns: int) -> bool:
     how = entry.get("EXIT_CODE"), entry.get("EXIT_STATUS")
     late = int(entry["__REALTIME_TIMESTAMP"]) * 1000 >= since_ns
-    return late and how == ("killed", str(int(signal.SIGKILL)))
+    return late and how in (("killed", str(int(signal.SIGKILL))), ("exited", str(CLIENT_OF_KILLED)))
 
 
 def failed(unit: str, what: str) -> IronbenchError:
