@@ -39,15 +39,11 @@ def removed(options: "tuple[str, ...]", names: "list[str]") -> "set[str]":
 
 def kept_for_nobody(names: "set[str]") -> "list[str]":
     """Those that can go without taking any other along."""
-    gone: set[str] = set()
-    grown = True
-    while grown:
-        grown = False
-        for name in sorted(names - gone):
-            if removed((), [*gone, name]) == {*gone, name}:
-                gone.add(name)
-                grown = True
-    return sorted(gone)
+    takes = {name: removed((), [name]) for name in names}
+    kept = set(names)
+    while needed := {name for name in kept if not takes[name] <= kept}:
+        kept -= needed
+    return sorted(kept)
 
 
 def main() -> None:
