@@ -32,7 +32,9 @@ def test_it_is_a_cache_and_keeps_nothing(host, ask):
 
 def test_nobody_is_told_anything_without_the_password(host):
     assert host.run(f"{CLI} PING").stdout.startswith("NOAUTH")
-    assert "WRONGPASS" in host.run(f"REDISCLI_AUTH=guessed {CLI} --user auth PING").stdout
+    guessed = host.run(f"REDISCLI_AUTH=guessed {CLI} --user auth PING")
+    assert "WRONGPASS" in guessed.stderr
+    assert guessed.stdout.startswith("NOAUTH")
 
 
 def test_the_apps_user_does_not_administer(ask):
