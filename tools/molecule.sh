@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p .cache/molecule
 first=default
-alone=" bench site "
+alone=" bench eight_cpus site "
 lanes=2
 
 run() {

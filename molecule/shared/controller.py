@@ -19,7 +19,9 @@ def environment() -> dict[str, str]:
 
 
 def command(playbook: str, inventory: str, *arguments: str) -> list[str]:
-    source = REPOSITORY / f"molecule/inventory/{inventory}.yml"
+    """``inventory`` is a scenario's name."""
+    own = REPOSITORY / f"molecule/{inventory}/inventory"
+    source = own if own.exists() else REPOSITORY / f"molecule/inventory/{inventory}.yml"
     return ["ansible-playbook", "-i", str(source), str(REPOSITORY / playbook), *arguments]
 
 
