@@ -103,7 +103,7 @@ def test_a_plan_runs_on_it_while_the_rest_of_the_host_is_kept_away(host, look, l
 
     try:
         seen = until(loaded, "a generator beside all services", 2 * PATIENCE_S)
-        assert playbook.wait(timeout=900) == 0, (tmp_path / "log").read_text()
+        assert playbook.wait(timeout=1800) == 0, (tmp_path / "log").read_text()
     finally:
         playbook.kill()
 
@@ -117,8 +117,7 @@ def test_a_plan_runs_on_it_while_the_rest_of_the_host_is_kept_away(host, look, l
     assert {one.allowed for one in look() if one.slice in REST} == {"0-7"}
 
     (bundle,) = plan.bundles
-    planned = json.loads((bundle / "plan.json").read_bytes())["runs"]
-    assert (len(plan.runs), len(planned)) == (3, 3)
+    assert plan.runs.keys() == {"me/01/baseline", "me/01/final"}
     for key, run in plan.runs.items():
         assert [fault for fault in run["instrument_faults"] if fault["kind"] in MISPLACED] == [], key
         assert run["load"]["completed"] > 0, key

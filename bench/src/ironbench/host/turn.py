@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ironbench.host.place import Place
     from ironbench.records import Collected
 
-PREPARE_S = 300.0
-"""What preparing may take before systemd ends it: a hundred times the usual."""
+PREPARE_S = 900.0
+"""What preparing may take before systemd ends it: minutes where CPUs are emulated."""
 
 
 class Turn(Record, frozen=True, kw_only=True):
