@@ -1,0 +1,150 @@
+"""AWS's EC2 as moto's server has it, in this process: with credentials that are checked, refusals to order, and a console.
+
+With ``machines`` an instance is a sandbox host, and one that powers itself off is ended as its shutdown behaviour says.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from machines import Machines
+
+HERE = Path(__file__).parent
+# moto reads it when it is imported.
+os.environ["MOTO_AMIS_PATH"] = str(HERE / "aws_images.json")
+os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "3"
+
+import boto3
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.responses.general import General
+from moto.server import ThreadedMotoServer
+
+REGION, ZONE = "eu-central-1", "eu-central-1a"
+POLICY = HERE.parents[1] / "inventory/cloud/aws-policy.json"
+"""What docs/how-to/cloud.md tells users to allow, and nothing else."""
+
+
+def refused(code: str, message: str) -> EC2ClientError:
+    return EC2ClientError(code, message)
+
+
+QUOTA = ("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of 8 allows")
+NO_CAPACITY = ("InsufficientInstanceCapacity", "We currently do not have sufficient c7i.xlarge capacity in the zone")
+
+
+class Aws:
+    """One account. ``refuse`` says which instance, counted from 0, is refused with what."""
+
+    def __init__(self, machines: Machines | None = None) -> None:
+        self.refuse: dict[int, tuple[str, str]] = {}
+        self.user_data: list[str] = []
+        self._machines, self._containers = machines, {}
+        self._patched = (EC2Backend.run_instances, General.get_console_output)
+        EC2Backend.run_instances = self._run(EC2Backend.run_instances)
+        General.get_console_output = self._console(General.get_console_output)
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._server.start()
+        self._keys = self._account()
+        self._stopped = Event()
+        Thread(target=self._watch, daemon=True).start()
+
+    def environment(self) -> dict[str, str]:
+        """What makes collection and SDK call this server."""
+        return {
+            "AWS_URL": self.url,
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": self._keys["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": self._keys["SecretAccessKey"],
+        }
+
+    @property
+    def url(self) -> str:
+        return "http://{}:{}".format(*self._server.get_host_and_port())
+
+    @property
+    def backend(self) -> EC2Backend:
+        return ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._server.stop()
+        EC2Backend.run_instances, General.get_console_output = self._patched
+        ec2_backends.reset()
+
+    @property
+    def left(self) -> list[str]:
+        """All that somebody could be charged for, or find in the account, besides what a new account has."""
+        running = [one for one in self.backend.all_instances() if one.state != "terminated"]
+        return [
+            *(f"instance {one.id}" for one in running),
+            *(f"security group {one.name}" for one in self.backend.describe_security_groups() if one.name != "default"),
+            *(f"key {one.name}" for one in self.backend.describe_key_pairs()),
+            *(f"volume {one.id}" for one in self.backend.describe_volumes()),
+        ]
+
+    def _account(self) -> dict[str, str]:
+        """A user who may do what the policy of the docs allows; from then on everybody else is refused."""
+        nobody = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": REGION}
+        iam = boto3.client("iam", endpoint_url=self.url, **nobody)
+        iam.create_user(UserName="bench")
+        iam.put_user_policy(UserName="bench", PolicyName="bench", PolicyDocument=POLICY.read_text())
+        return iam.create_access_key(UserName="bench")["AccessKey"]
+
+    def _run(self, original: Any) -> Any:
+        account = self
+
+        def run_instances(backend: EC2Backend, *arguments: Any, **named: Any) -> Any:
+            code = account.refuse.get(len(account.user_data))
+            text = named.get("user_data") or next((one for one in arguments if isinstance(one, str) and "cloud-config" in str(one)), "")
+            account.user_data.append(str(text))
+            if code is not None:
+                raise refused(*code)
+            made = original(backend, *arguments, **named)
+            for instance in made.instances:
+                account._boot(instance)
+            return made
+
+        return run_instances
+
+    def _boot(self, instance: Any) -> None:
+        (interface,) = instance.nics.values()
+        public, private = self._machines.addresses() if self._machines else ("127.0.0.2", "10.61.0.2")
+        interface.public_ip = public
+        interface.private_ip_addresses[0]["PrivateIpAddress"] = private
+        if self._machines:
+            text = instance.user_data
+            text = text if "#cloud-config" in text else base64.b64decode(text).decode()
+            key = self.backend.keypairs[instance.key_name].material
+            self._containers[instance.id] = self._machines.boot(instance.id, text, key)
+
+    def _console(self, original: Any) -> Any:
+        def get_console_output(response: Any) -> Any:
+            answer = original(response)
+            machines, container = self._machines, self._containers.get(response._get_param("InstanceId"))
+            text = machines.host_key(container) if machines and container else ""
+            answer.result["Output"] = base64.b64encode(text.encode()).decode()
+            return answer
+
+        return get_console_output
+
+    def _watch(self) -> None:
+        """End what powered itself off, if that is its shutdown behaviour, and the machines of what was ended."""
+        while not self._stopped.wait(0.5):
+            for instance in self.backend.all_instances():
+                container = self._containers.get(instance.id)
+                if container is None or self._machines is None:
+                    continue
+                off = not self._machines.runs(container)
+                if off and instance.state != "terminated" and instance.instance_initiated_shutdown_behavior == "terminate":
+                    instance.terminate()
+                if instance.state == "terminated":
+                    self._machines.end(self._containers.pop(instance.id))
