@@ -21,6 +21,9 @@ VARIANTS ?=
 SEED ?=
 SECTIONS ?=
 BLOCKS ?= 10
+PROVIDER ?=
+CLOUD ?=
+CLOUD_ID ?=
 comma := ,
 empty :=
 # What Make has as words, JSON has as a list.
@@ -70,6 +73,14 @@ faults: venv root ## Four throwaway hosts, and one thing broken after the other 
 	@$(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml site.yml
 	@$(AS_ROOT) python tools/faults.py $(FAULTS)
 	@$(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml playbooks/sandbox.yml -e sandbox_state=absent
+
+.PHONY: cloud
+cloud: venv ## Rent machines, deploy, measure, give them back (PROVIDER=hetzner CLOUD="cloud_type=cpx31 cloud_zone=fsn1 ..."): docs/how-to/cloud.md
+	@CLOUD_ID=$(CLOUD_ID) tools/cloud.sh "$(PROVIDER)" -e '$(BENCH_VARIABLES)' -e '$(CLOUD)'
+
+.PHONY: cloud-destroy
+cloud-destroy: venv ## Give back what carries CLOUD_ID (PROVIDER=hetzner CLOUD_ID=..., and for AWS CLOUD="cloud_zone=...")
+	@ansible-playbook playbooks/cloud.yml -e 'cloud_provider=$(PROVIDER) cloud_id=$(CLOUD_ID) $(CLOUD)' -e cloud_state=absent
 
 .PHONY: benchmark-app
 benchmark-app: $(if $(filter inventory/sandbox,$(INVENTORY)),sandbox,venv) ## What each lever costs, in 30 min (SECTIONS="me ladder", BLOCKS=10, INVENTORY=...); empties the database

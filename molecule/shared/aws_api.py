@@ -1,6 +1,6 @@
 """AWS's EC2 as moto's server has it, in this process: with credentials that are checked, refusals to order, and a console.
 
-With ``machines`` an instance is a sandbox host, and one that powers itself off is ended as its shutdown behaviour says.
+moto knows no placement groups, so they are here. With ``machines`` an instance is a sandbox host, and one that powers itself off is ended as its shutdown behaviour says.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "3"
 
 import boto3
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.responses.general import General
@@ -46,7 +47,10 @@ class Aws:
     def __init__(self, machines: Machines | None = None) -> None:
         self.refuse: dict[int, tuple[str, str]] = {}
         self.user_data: list[str] = []
+        self.placement_groups: dict[str, dict[str, Any]] = {}
         self._machines, self._containers = machines, {}
+        for action in (self.create_placement_group, self.describe_placement_groups, self.delete_placement_group):
+            setattr(General, action.__name__, lambda response, action=action: ActionResult(action(response)))
         self._patched = (EC2Backend.run_instances, General.get_console_output)
         EC2Backend.run_instances = self._run(EC2Backend.run_instances)
         General.get_console_output = self._console(General.get_console_output)
@@ -87,9 +91,28 @@ class Aws:
         return [
             *(f"instance {one.id}" for one in running),
             *(f"security group {one.name}" for one in self.backend.describe_security_groups() if one.name != "default"),
-            *(f"key {one.name}" for one in self.backend.describe_key_pairs()),
+            *(f"key {one.key_name}" for one in self.backend.describe_key_pairs([])),
+            *(f"placement group {name}" for name in self.placement_groups),
             *(f"volume {one.id}" for one in self.backend.describe_volumes()),
         ]
+
+    def create_placement_group(self, response: Any) -> dict[str, Any]:
+        name = response._get_param("GroupName")
+        made = {"GroupName": name, "State": "available", "Strategy": response._get_param("Strategy"), "Tags": []}
+        self.placement_groups[name] = made
+        return {"PlacementGroup": made}
+
+    def describe_placement_groups(self, response: Any) -> dict[str, Any]:
+        asked = {one["Name"]: one["Values"] for one in response._get_param("Filters") or []}
+        names = response._get_param("GroupNames") or asked.get("group-name", list(self.placement_groups))
+        unknown = [name for name in names if name not in self.placement_groups]
+        if unknown and "group-name" not in asked:
+            raise refused("InvalidPlacementGroup.Unknown", f"The Placement Group '{unknown[0]}' is unknown.")
+        return {"PlacementGroups": [group for name, group in self.placement_groups.items() if name in names]}
+
+    def delete_placement_group(self, response: Any) -> dict[str, Any]:
+        del self.placement_groups[response._get_param("GroupName")]
+        return {}
 
     def _account(self) -> dict[str, str]:
         """A user who may do what the policy of the docs allows; from then on everybody else is refused."""
@@ -118,19 +141,21 @@ class Aws:
     def _boot(self, instance: Any) -> None:
         (interface,) = instance.nics.values()
         public, private = self._machines.addresses() if self._machines else ("127.0.0.2", "10.61.0.2")
+        # moto tells the groups of an interface to that alone.
+        instance.security_groups[:] = interface.group_set
         interface.public_ip = public
         interface.private_ip_addresses[0]["PrivateIpAddress"] = private
         if self._machines:
             text = instance.user_data
             text = text if "#cloud-config" in text else base64.b64decode(text).decode()
-            key = self.backend.keypairs[instance.key_name].material
+            key = self.backend.key_pairs[instance.key_name].material_public
             self._containers[instance.id] = self._machines.boot(instance.id, text, key)
 
     def _console(self, original: Any) -> Any:
         def get_console_output(response: Any) -> Any:
             answer = original(response)
             machines, container = self._machines, self._containers.get(response._get_param("InstanceId"))
-            text = machines.host_key(container) if machines and container else ""
+            text = machines.console(container) if machines and container else ""
             answer.result["Output"] = base64.b64encode(text.encode()).decode()
             return answer
 

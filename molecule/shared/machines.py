@@ -70,6 +70,7 @@ class Machines:
         (outside, _), (inside, _) = self._networks
         docker(
             *("create", "--name", container, "--hostname", name, "--network", outside, "--ip", public, *FLAGS),
+            f"--volume=ironbench-apt-cache-{self.prefix}-{len(self.names) % 3}:/var/cache/apt/archives",
             f"--volume={seed}:/var/lib/cloud/seed/nocloud:ro",
             f"--volume={seed}/no-network.cfg:/etc/cloud/cloud.cfg.d/99-no-network.cfg:ro",
             self.image,
@@ -81,10 +82,8 @@ class Machines:
     def runs(self, container: str) -> bool:
         return docker("inspect", "--format", "{{.State.Running}}", container, check=False) == "true"
 
-    def host_key(self, container: str) -> str:
-        """What cloud-init writes to the console; empty before it does."""
-        done = docker("exec", container, "cat", "/var/log/cloud-init-output.log", check=False)
-        return done if "END SSH HOST KEY KEYS" in done else ""
+    def console(self, container: str) -> str:
+        return docker("logs", container, check=False)
 
     def end(self, container: str) -> None:
         docker("rm", "--force", "--volumes", container, check=False)

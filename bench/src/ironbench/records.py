@@ -372,6 +372,8 @@ class Host(Record, frozen=True, kw_only=True):
     """Where the other hosts of the bench reach this one; empty where it is alone."""
     peers: dict[str, str] = {}
     """The other hosts of the bench: address by name."""
+    machine: dict[str, str] = {}
+    """Of a rented host, what its inventory tells of it: provider, type, id, zone, image, price_per_hour."""
 
 
 # --- session: one run as it is handed to the hosts ---------------------------------------------
@@ -558,6 +560,9 @@ class HostFacts(Record, frozen=True, kw_only=True):
     """Whether CPUs are kept from halting in a session."""
     quiet: Quiet | None = None
     """In force when the plan began; None: nothing was done."""
+    machine: dict[str, str] = {}
+    """As Host.machine."""
+    nominal_mhz: float | None = None
 
 
 # --- run: what came out ------------------------------------------------------------------------

@@ -46,6 +46,8 @@ def describe(host: Host) -> HostFacts:
         cpuset=_cpuset(),
         kept_awake=_kept_awake(host),
         quiet=quiet.told(),
+        machine=host.machine,
+        nominal_mhz=topology.nominal_mhz(),
     )
 
 
