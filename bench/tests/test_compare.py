@@ -79,6 +79,32 @@ def row(answer, metric, variant):
     return found
 
 
+# --- price -------------------------------------------------------------------------------------
+
+
+def test_price_of_a_million_requests(first, second):
+    machine = {"type": "small", "price_per_hour": "0.09"}
+    facts = {
+        "cpu_model": "B",
+        "machine": machine,
+        "cpu_count": 4,
+        "nofile": {"app": [1, 1], "postgresql": [1, 1]},
+    }
+    facts["nofile"] |= {"pgbouncer": [1, 1], "valkey": [1, 1]}
+    answer = compared(first, second(facts=FACTS | facts))
+    assert [one.variant for one in answer.priced] == ["baseline", "final"]
+    for one in answer.priced:
+        here, there = one.cpu_ms
+        assert there is not None
+        assert here == pytest.approx(there)
+        # So many CPU-seconds for a thousand requests; an hour of one CPU costs 0.0225.
+        assert one.per_million == [None, pytest.approx(there * 1000 / 3600 * 0.0225)]
+
+
+def test_no_price_no_table(first, second):
+    assert compared(first, second()).priced == []
+
+
 # --- what differs ------------------------------------------------------------------------------
 
 

@@ -1,35 +1,33 @@
 """AWS's EC2 as moto's server has it, in this process: with credentials that are checked, refusals to order, and a console.
 
-moto knows no placement groups, so they are here. With ``machines`` an instance is a sandbox host, and one that powers itself off is ended as its shutdown behaviour says.
+moto knows no placement groups, so they are here. With ``machines`` an instance is a sandbox host, and one that powers
+itself off is ended as its shutdown behaviour says.
 """
 
 from __future__ import annotations
 
 import base64
 import logging
-import os
+import urllib.request
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from machines import Machines
-
-HERE = Path(__file__).parent
-# moto reads it when it is imported.
-os.environ["MOTO_AMIS_PATH"] = str(HERE / "aws_images.json")
-os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "3"
-
 import boto3
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models.amis import Ami
 from moto.ec2.responses.general import General
 from moto.server import ThreadedMotoServer
 
-REGION, ZONE = "eu-central-1", "eu-central-1a"
-POLICY = HERE.parents[1] / "inventory/cloud/aws-policy.json"
+if TYPE_CHECKING:
+    from machines import Machines
+
+REGION = "eu-central-1"
+IMAGE = "ami-0d0eb1a2026000001"
+POLICY = Path(__file__).parents[2] / "inventory/cloud/aws-policy.json"
 """What docs/how-to/cloud.md tells users to allow, and nothing else."""
 
 
@@ -37,8 +35,14 @@ def refused(code: str, message: str) -> EC2ClientError:
     return EC2ClientError(code, message)
 
 
-QUOTA = ("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of 8 allows")
-NO_CAPACITY = ("InsufficientInstanceCapacity", "We currently do not have sufficient c7i.xlarge capacity in the zone")
+QUOTA = (
+    "VcpuLimitExceeded",
+    "You have requested more vCPU capacity than your current vCPU limit of 8 allows",
+)
+NO_CAPACITY = (
+    "InsufficientInstanceCapacity",
+    "We currently do not have sufficient c7i.xlarge capacity in the zone",
+)
 
 
 class Aws:
@@ -46,10 +50,15 @@ class Aws:
 
     def __init__(self, machines: Machines | None = None) -> None:
         self.refuse: dict[int, tuple[str, str]] = {}
+        self.asked = 0
         self.user_data: list[str] = []
         self.placement_groups: dict[str, dict[str, Any]] = {}
         self._machines, self._containers = machines, {}
-        for action in (self.create_placement_group, self.describe_placement_groups, self.delete_placement_group):
+        for action in (
+            self.create_placement_group,
+            self.describe_placement_groups,
+            self.delete_placement_group,
+        ):
             setattr(General, action.__name__, lambda response, action=action: ActionResult(action(response)))
         self._patched = (EC2Backend.run_instances, General.get_console_output)
         EC2Backend.run_instances = self._run(EC2Backend.run_instances)
@@ -82,7 +91,6 @@ class Aws:
         self._stopped.set()
         self._server.stop()
         EC2Backend.run_instances, General.get_console_output = self._patched
-        ec2_backends.reset()
 
     @property
     def left(self) -> list[str]:
@@ -90,7 +98,11 @@ class Aws:
         running = [one for one in self.backend.all_instances() if one.state != "terminated"]
         return [
             *(f"instance {one.id}" for one in running),
-            *(f"security group {one.name}" for one in self.backend.describe_security_groups() if one.name != "default"),
+            *(
+                f"security group {one.name}"
+                for one in self.backend.describe_security_groups()
+                if one.name != "default"
+            ),
             *(f"key {one.key_name}" for one in self.backend.describe_key_pairs([])),
             *(f"placement group {name}" for name in self.placement_groups),
             *(f"volume {one.id}" for one in self.backend.describe_volumes()),
@@ -98,7 +110,12 @@ class Aws:
 
     def create_placement_group(self, response: Any) -> dict[str, Any]:
         name = response._get_param("GroupName")
-        made = {"GroupName": name, "State": "available", "Strategy": response._get_param("Strategy"), "Tags": []}
+        made = {
+            "GroupName": name,
+            "State": "available",
+            "Strategy": response._get_param("Strategy"),
+            "Tags": [],
+        }
         self.placement_groups[name] = made
         return {"PlacementGroup": made}
 
@@ -116,19 +133,35 @@ class Aws:
 
     def _account(self) -> dict[str, str]:
         """A user who may do what the policy of the docs allows; from then on everybody else is refused."""
+        # The three calls below need no credentials, and then all do.
+        self._moto("reset")
+        self._moto("reset-auth", b"3")
+        debian: Any = Ami(
+            self.backend,
+            IMAGE,
+            name="debian-13-amd64-20260101-1",
+            owner_id="136693071363",
+            public=True,
+            architecture="x86_64",
+        )
+        self.backend.amis[IMAGE] = debian
         nobody = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": REGION}
         iam = boto3.client("iam", endpoint_url=self.url, **nobody)
         iam.create_user(UserName="bench")
         iam.put_user_policy(UserName="bench", PolicyName="bench", PolicyDocument=POLICY.read_text())
         return iam.create_access_key(UserName="bench")["AccessKey"]
 
+    def _moto(self, what: str, body: bytes = b"") -> None:
+        plain = {"Content-Type": "text/plain"}
+        asked = urllib.request.Request(f"{self.url}/moto-api/{what}", data=body, headers=plain)
+        urllib.request.urlopen(asked).close()
+
     def _run(self, original: Any) -> Any:
         account = self
 
         def run_instances(backend: EC2Backend, *arguments: Any, **named: Any) -> Any:
-            code = account.refuse.get(len(account.user_data))
-            text = named.get("user_data") or next((one for one in arguments if isinstance(one, str) and "cloud-config" in str(one)), "")
-            account.user_data.append(str(text))
+            code = account.refuse.get(account.asked)
+            account.asked += 1
             if code is not None:
                 raise refused(*code)
             made = original(backend, *arguments, **named)
@@ -144,12 +177,11 @@ class Aws:
         # moto tells the groups of an interface to that alone.
         instance.security_groups[:] = interface.group_set
         interface.public_ip = public
-        interface.private_ip_addresses[0]["PrivateIpAddress"] = private
+        interface.private_ip_address = private
+        self.user_data.append(base64.b64decode(str(instance.user_data)).decode())
         if self._machines:
-            text = instance.user_data
-            text = text if "#cloud-config" in text else base64.b64decode(text).decode()
-            key = self.backend.key_pairs[instance.key_name].material_public
-            self._containers[instance.id] = self._machines.boot(instance.id, text, key)
+            key = self.backend.key_pairs[instance.key_name].material_public.decode()
+            self._containers[instance.id] = self._machines.boot(instance.id, self.user_data[-1], key)
 
     def _console(self, original: Any) -> Any:
         def get_console_output(response: Any) -> Any:
@@ -169,7 +201,11 @@ class Aws:
                 if container is None or self._machines is None:
                     continue
                 off = not self._machines.runs(container)
-                if off and instance.state != "terminated" and instance.instance_initiated_shutdown_behavior == "terminate":
+                if (
+                    off
+                    and instance.state != "terminated"
+                    and instance.instance_initiated_shutdown_behavior == "terminate"
+                ):
                     instance.terminate()
                 if instance.state == "terminated":
                     self._machines.end(self._containers.pop(instance.id))

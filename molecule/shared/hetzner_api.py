@@ -19,30 +19,68 @@ if TYPE_CHECKING:
 TOKEN = "token-of-the-project"
 CREATED = "2026-01-01T00:00:00+00:00"
 LOCATION = {
-    **{"id": 1, "name": "fsn1", "description": "Falkenstein DC Park 1", "country": "DE", "city": "Falkenstein"},
-    **{"latitude": 50.47612, "longitude": 12.370071, "network_zone": "eu-central"},
+    "id": 1,
+    "name": "fsn1",
+    "description": "Falkenstein DC Park 1",
+    "country": "DE",
+    "city": "Falkenstein",
+    "latitude": 50.47612,
+    "longitude": 12.370071,
+    "network_zone": "eu-central",
 }
 SERVER_TYPE = {
-    **{"id": 22, "name": "cpx31", "description": "CPX 31", "cores": 4, "memory": 8.0, "disk": 160, "prices": []},
-    **{"storage_type": "local", "cpu_type": "shared", "category": "regular_purpose", "architecture": "x86"},
-    **{"deprecated": False, "deprecation": None, "locations": []},
+    "id": 22,
+    "name": "cpx31",
+    "description": "CPX 31",
+    "cores": 4,
+    "memory": 8.0,
+    "disk": 160,
+    "prices": [],
+    "storage_type": "local",
+    "cpu_type": "shared",
+    "category": "regular_purpose",
+    "architecture": "x86",
+    "deprecated": False,
+    "deprecation": None,
+    "locations": [],
 }
 IMAGE = {
-    **{"id": 114690389, "type": "system", "status": "available", "name": "debian-13", "description": "Debian 13"},
-    **{"image_size": None, "disk_size": 5, "created": CREATED, "created_from": None, "bound_to": None},
-    **{"os_flavor": "debian", "os_version": "13", "rapid_deploy": True, "protection": {"delete": False}},
-    **{"deprecated": None, "deleted": None, "labels": {}, "architecture": "x86"},
+    "id": 114690389,
+    "type": "system",
+    "status": "available",
+    "name": "debian-13",
+    "description": "Debian 13",
+    "image_size": None,
+    "disk_size": 5,
+    "created": CREATED,
+    "created_from": None,
+    "bound_to": None,
+    "os_flavor": "debian",
+    "os_version": "13",
+    "rapid_deploy": True,
+    "protection": {"delete": False},
+    "deprecated": None,
+    "deleted": None,
+    "labels": {},
+    "architecture": "x86",
 }
 ONES = {
-    **{"ssh_keys": "ssh_key", "firewalls": "firewall", "networks": "network", "servers": "server"},
-    **{"placement_groups": "placement_group", "volumes": "volume", "primary_ips": "primary_ip"},
-    **{"locations": "location", "server_types": "server_type", "images": "image"},
+    "ssh_keys": "ssh_key",
+    "firewalls": "firewall",
+    "networks": "network",
+    "servers": "server",
+    "placement_groups": "placement_group",
+    "volumes": "volume",
+    "primary_ips": "primary_ip",
+    "locations": "location",
+    "server_types": "server_type",
+    "images": "image",
 }
 OFFERED = ("locations", "server_types", "images")
 NO_TYPES = {"available": [], "supported": [], "available_for_migration": []}
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An answer that is an error: status, code and message."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -50,8 +88,8 @@ class Refused(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-QUOTA = Refused(403, "resource_limit_exceeded", "server limit exceeded")
-NO_CAPACITY = Refused(412, "resource_unavailable", "error during placement")
+QUOTA = RefusedError(403, "resource_limit_exceeded", "server limit exceeded")
+NO_CAPACITY = RefusedError(412, "resource_unavailable", "error during placement")
 
 
 class Hetzner:
@@ -63,7 +101,7 @@ class Hetzner:
         self.things["locations"][1] = LOCATION
         self.things["server_types"][22] = SERVER_TYPE
         self.things["images"][IMAGE["id"]] = IMAGE
-        self.refuse: dict[int, Refused] = {}
+        self.refuse: dict[int, RefusedError] = {}
         self.user_data: list[str] = []
         self.deleted_by: list[str] = []
         """Addresses that asked for the deletion of a server."""
@@ -72,17 +110,16 @@ class Hetzner:
         project = self
 
         class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass
 
             def answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(length)) if length else {}
                 try:
-                    if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                        raise Refused(401, "unauthorized", "unable to authenticate")
+                    project.admit(self.headers.get("Authorization"))
                     status, told = project.call(self.command, self.path, body, self.client_address[0])
-                except Refused as refused:
+                except RefusedError as refused:
                     status = refused.status
                     told = {"error": {"code": refused.code, "message": refused.message, "details": None}}
                 text = json.dumps(told).encode() if told is not None else b""
@@ -116,19 +153,23 @@ class Hetzner:
             for thing in things.values()
         ]
 
+    def admit(self, authorization: str | None) -> None:
+        if authorization != f"Bearer {TOKEN}":
+            raise RefusedError(401, "unauthorized", "unable to authenticate")
+
     # --- calls ---------------------------------------------------------------------------------
 
     def call(self, method: str, path: str, body: dict, asker: str) -> tuple[int, dict | None]:
         parts = urlsplit(path)
         match = re.fullmatch(r"/v1/(\w+)(?:/([\w.-]+))?(?:/actions/(\w+))?", parts.path)
         if match is None:
-            raise Refused(404, "not_found", f"no call {method} {path}")
+            raise RefusedError(404, "not_found", f"no call {method} {path}")
         kind, number, action = match.groups()
         with self._lock:
             if kind == "actions":
                 return 200, {"action": self._action(int(number))}
             if kind not in ONES:
-                raise Refused(404, "not_found", f"no call {method} {path}")
+                raise RefusedError(404, "not_found", f"no call {method} {path}")
             if method == "GET" and number is None:
                 asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
                 return 200, self._listed(kind, asked)
@@ -142,12 +183,12 @@ class Hetzner:
             if (kind, action) == ("networks", "add_subnet"):
                 thing["subnets"].append({**body, "gateway": "10.61.0.1", "vswitch_id": None})
                 return 201, {"action": self._action(1)}
-        raise Refused(404, "not_found", f"no call {method} {path}")
+        raise RefusedError(404, "not_found", f"no call {method} {path}")
 
     def _find(self, kind: str, number: str) -> dict[str, Any]:
         thing = self.things[kind].get(int(number)) if number.isdigit() else None
         if thing is None:
-            raise Refused(404, "not_found", f"{ONES[kind]} with ID '{number}' not found")
+            raise RefusedError(404, "not_found", f"{ONES[kind]} with ID '{number}' not found")
         return thing
 
     def _listed(self, kind: str, asked: dict[str, str]) -> dict[str, Any]:
@@ -162,13 +203,27 @@ class Hetzner:
 
     def _action(self, number: int) -> dict[str, Any]:
         times = {"started": CREATED, "finished": CREATED}
-        return {"id": number, "command": "done", "status": "success", "progress": 100, "resources": [], "error": None, **times}
+        return {
+            "id": number,
+            "command": "done",
+            "status": "success",
+            "progress": 100,
+            "resources": [],
+            "error": None,
+            **times,
+        }
 
     def _keep(self, kind: str, body: dict[str, Any], **more: Any) -> dict[str, Any]:
         if any(thing["name"] == body["name"] for thing in self.things[kind].values()):
-            raise Refused(409, "uniqueness_error", f"{ONES[kind]} name is already used")
+            raise RefusedError(409, "uniqueness_error", f"{ONES[kind]} name is already used")
         self._last += 1
-        thing = {"id": self._last, "name": body["name"], "labels": body.get("labels") or {}, "created": CREATED, **more}
+        thing = {
+            "id": self._last,
+            "name": body["name"],
+            "labels": body.get("labels") or {},
+            "created": CREATED,
+            **more,
+        }
         self.things[kind][self._last] = thing
         return thing
 
@@ -176,20 +231,38 @@ class Hetzner:
         return {"ssh_key": self._keep("ssh_keys", body, public_key=body["public_key"], fingerprint="00:11")}
 
     def _make_placement_group(self, body: dict) -> dict:
-        return {"placement_group": self._keep("placement_groups", body, type=body["type"], servers=[]), "action": None}
+        return {
+            "placement_group": self._keep("placement_groups", body, type=body["type"], servers=[]),
+            "action": None,
+        }
 
     def _make_firewall(self, body: dict) -> dict:
         rules = [{"destination_ips": [], "description": None, **rule} for rule in body.get("rules", [])]
         return {"firewall": self._keep("firewalls", body, rules=rules, applied_to=[]), "actions": []}
 
     def _make_network(self, body: dict) -> dict:
-        more = {"subnets": [], "routes": [], "servers": [], "load_balancers": [], "protection": {"delete": False}}
+        more = {
+            "subnets": [],
+            "routes": [],
+            "servers": [],
+            "load_balancers": [],
+            "protection": {"delete": False},
+        }
         made = self._keep("networks", body, ip_range=body["ip_range"], expose_routes_to_vswitch=False, **more)
         return {"network": made}
 
     def _make_volume(self, body: dict) -> dict:
-        more = {"size": 10, "location": LOCATION, "server": None, "linux_device": "/dev/x", "status": "available"}
-        return {"volume": self._keep("volumes", body, **more, protection={"delete": False}), "next_actions": []}
+        more = {
+            "size": 10,
+            "location": LOCATION,
+            "server": None,
+            "linux_device": "/dev/x",
+            "status": "available",
+        }
+        return {
+            "volume": self._keep("volumes", body, **more, protection={"delete": False}),
+            "next_actions": [],
+        }
 
     def _make_server(self, body: dict) -> dict:
         refused = self.refuse.get(len(self.user_data))
@@ -203,21 +276,38 @@ class Hetzner:
             status="running",
             server_type=self._named("server_types", body["server_type"]),
             image=self._named("images", body["image"]),
-            datacenter={"id": 4, "name": "fsn1-dc14", "description": "", "location": LOCATION, "server_types": NO_TYPES},
+            datacenter={
+                "id": 4,
+                "name": "fsn1-dc14",
+                "description": "",
+                "location": LOCATION,
+                "server_types": NO_TYPES,
+            },
             location=LOCATION,
             public_net={
                 "ipv4": {"id": 1, "ip": public, "blocked": False, "dns_ptr": ""},
-                **{"ipv6": None, "floating_ips": []},
-                "firewalls": [{"id": one["firewall"], "status": "applied"} for one in body.get("firewalls", [])],
+                "ipv6": None,
+                "floating_ips": [],
+                "firewalls": [
+                    {"id": one["firewall"], "status": "applied"} for one in body.get("firewalls", [])
+                ],
             },
             private_net=[
                 {"network": number, "ip": private, "alias_ips": [], "mac_address": "86:00:ff:2a:7d:e1"}
                 for number in body.get("networks", [])
             ],
             placement_group=self.things["placement_groups"].get(body.get("placement_group", 0)),
-            **{"iso": None, "rescue_enabled": False, "locked": False, "backup_window": None, "volumes": []},
-            **{"outgoing_traffic": 0, "ingoing_traffic": 0, "included_traffic": 0, "load_balancers": []},
-            **{"primary_disk_size": 160, "protection": {"delete": False, "rebuild": False}},
+            iso=None,
+            rescue_enabled=False,
+            locked=False,
+            backup_window=None,
+            volumes=[],
+            outgoing_traffic=0,
+            ingoing_traffic=0,
+            included_traffic=0,
+            load_balancers=[],
+            primary_disk_size=160,
+            protection={"delete": False, "rebuild": False},
         )
         for number in body.get("networks", []):
             self.things["networks"][number]["servers"].append(made["id"])
@@ -227,16 +317,20 @@ class Hetzner:
         return {"server": made, "action": self._action(1), "next_actions": [], "root_password": None}
 
     def _named(self, kind: str, what: str | int) -> dict[str, Any]:
-        return next(thing for thing in self.things[kind].values() if what in (thing["name"], thing["id"], str(thing["id"])))
+        return next(
+            thing
+            for thing in self.things[kind].values()
+            if what in (thing["name"], thing["id"], str(thing["id"]))
+        )
 
     def _delete(self, kind: str, thing: dict[str, Any], asker: str) -> tuple[int, dict | None]:
         if thing.get("protection", {}).get("delete"):
-            raise Refused(423, "protected", f"{ONES[kind]} deletion is protected")
+            raise RefusedError(423, "protected", f"{ONES[kind]} deletion is protected")
         if kind == "firewalls" and any(
             {"id": thing["id"], "status": "applied"} in server["public_net"]["firewalls"]
             for server in self.things["servers"].values()
         ):
-            raise Refused(422, "resource_in_use", f"firewall with ID '{thing['id']}' is still in use")
+            raise RefusedError(422, "resource_in_use", f"firewall with ID '{thing['id']}' is still in use")
         del self.things[kind][thing["id"]]
         if kind != "servers":
             return 204, None

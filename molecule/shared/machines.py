@@ -44,7 +44,8 @@ class Machines:
     def __post_init__(self) -> None:
         for network, subnet in self._networks:
             docker(
-                *("network", "create", "--subnet", subnet, "--opt", "com.docker.network.driver.mtu=1400"), network
+                *("network", "create", "--subnet", subnet, "--opt", "com.docker.network.driver.mtu=1400"),
+                network,
             )
 
     @property
@@ -69,7 +70,18 @@ class Machines:
         (seed / "no-network.cfg").write_text(NO_NETWORK)
         (outside, _), (inside, _) = self._networks
         docker(
-            *("create", "--name", container, "--hostname", name, "--network", outside, "--ip", public, *FLAGS),
+            *(
+                "create",
+                "--name",
+                container,
+                "--hostname",
+                name,
+                "--network",
+                outside,
+                "--ip",
+                public,
+                *FLAGS,
+            ),
             f"--volume=ironbench-apt-cache-{self.prefix}-{len(self.names) % 3}:/var/cache/apt/archives",
             f"--volume={seed}:/var/lib/cloud/seed/nocloud:ro",
             f"--volume={seed}/no-network.cfg:/etc/cloud/cloud.cfg.d/99-no-network.cfg:ro",

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -11,7 +12,7 @@ BETWEEN = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST K
 KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/=]+")
 
 
-def console(client, instance: str) -> str:
+def console(client: Any, instance: str) -> str:
     """What there is now; of a type that cannot tell that, what AWS last kept."""
     try:
         return client.get_console_output(InstanceId=instance, Latest=True).get("Output", "")

@@ -220,7 +220,14 @@ def _address_fault(address: object, *, loopback: bool) -> str:
 CLOUD_ALWAYS = ("cloud_provider", "cloud_state", "cloud_id")
 CLOUD_PRESENT = ("cloud_type", "cloud_zone", "cloud_price", "cloud_ssh_from")
 CLOUD_DEFAULTED = (
-    *("cloud_machines", "cloud_debian", "cloud_architecture", "cloud_ttl_hours", "cloud_self_delete", "cloud_yes"),
+    *(
+        "cloud_machines",
+        "cloud_debian",
+        "cloud_architecture",
+        "cloud_ttl_hours",
+        "cloud_self_delete",
+        "cloud_yes",
+    ),
     *("cloud_wait_s", "cloud_poll_s"),
 )
 CLOUD_MACHINES = (1, 3)
@@ -244,7 +251,9 @@ def cloud_findings(given: dict[str, Any]) -> list[str]:
         findings.append(f"cloud_id is '{name}': give 1 to 32 of a-z, 0-9 and - (not at an end).")
     present = given.get("cloud_state") == "present"
     needed = CLOUD_PRESENT if present else ("cloud_zone",) if given.get("cloud_provider") == "aws" else ()
-    findings += [f"{name} is missing: {CLOUD_WHAT[name]}." for name in needed if given.get(name) in (None, "")]
+    findings += [
+        f"{name} is missing: {CLOUD_WHAT[name]}." for name in needed if given.get(name) in (None, "")
+    ]
     return findings or (_cloud_values(given) if present else [])
 
 
@@ -274,10 +283,14 @@ def _cloud_values(given: dict[str, Any]) -> list[str]:
         try:
             everybody = ipaddress.ip_network(network).prefixlen == 0
         except ValueError as error:
-            findings.append(f"cloud_ssh_from: {error}: give addresses such as 203.0.113.7/32, with commas between them.")
+            findings.append(
+                f"cloud_ssh_from: {error}: give addresses such as 203.0.113.7/32, with commas between them."
+            )
         else:
             if everybody:
-                findings.append(f"cloud_ssh_from is {network}, which is everybody: give this controller's address.")
+                findings.append(
+                    f"cloud_ssh_from is {network}, which is everybody: give this controller's address."
+                )
     return findings
 
 
