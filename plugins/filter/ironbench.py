@@ -281,10 +281,10 @@ def _cloud_values(given: dict[str, Any]) -> list[str]:
         findings.append(f"cloud_debian is '{given['cloud_debian']}': use {' or '.join(DEBIAN_POSTGRESQL)}.")
     for network in str(given["cloud_ssh_from"]).split(","):
         try:
-            everybody = ipaddress.ip_network(network).prefixlen == 0
+            everybody = ipaddress.IPv4Network(network).prefixlen == 0
         except ValueError as error:
             findings.append(
-                f"cloud_ssh_from: {error}: give addresses such as 203.0.113.7/32, with commas between them."
+                f"cloud_ssh_from: {error}: give addresses such as 203.0.113.7/32 (IPv4), with commas between them."
             )
         else:
             if everybody:

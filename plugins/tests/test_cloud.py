@@ -192,6 +192,7 @@ def test_what_is_right_is_not_complained_of():
         ({"cloud_debian": "11"}, "use 12 or 13"),
         ({"cloud_ssh_from": "0.0.0.0/0"}, "which is everybody"),
         ({"cloud_ssh_from": "203.0.113.7/24"}, "has host bits set"),
+        ({"cloud_ssh_from": "203.0.113.7,2001:db8::1"}, "such as 203.0.113.7/32 (IPv4)"),
         ({"cloud_state": "absent", "cloud_provider": "aws", "cloud_zone": ""}, "cloud_zone is missing"),
     ],
 )
