@@ -39,18 +39,18 @@ QUOTA = (
     "VcpuLimitExceeded",
     "You have requested more vCPU capacity than your current vCPU limit of 8 allows",
 )
+# The collection repeats a call that was refused with InsufficientInstanceCapacity, for some minutes.
 NO_CAPACITY = (
-    "InsufficientInstanceCapacity",
-    "We currently do not have sufficient c7i.xlarge capacity in the zone",
+    "Unsupported",
+    "Your requested instance type (c7i.xlarge) is not supported in your requested Availability Zone",
 )
 
 
 class Aws:
-    """One account. ``refuse`` says which instance, counted from 0, is refused with what."""
+    """One account. ``refuse`` says with how many instances the next one is refused, and with what."""
 
     def __init__(self, machines: Machines | None = None) -> None:
         self.refuse: dict[int, tuple[str, str]] = {}
-        self.asked = 0
         self.user_data: list[str] = []
         self.placement_groups: dict[str, dict[str, Any]] = {}
         self._machines, self._containers = machines, {}
@@ -160,8 +160,7 @@ class Aws:
         account = self
 
         def run_instances(backend: EC2Backend, *arguments: Any, **named: Any) -> Any:
-            code = account.refuse.get(account.asked)
-            account.asked += 1
+            code = account.refuse.get(len(account.user_data))
             if code is not None:
                 raise refused(*code)
             made = original(backend, *arguments, **named)

@@ -93,7 +93,7 @@ NO_CAPACITY = RefusedError(412, "resource_unavailable", "error during placement"
 
 
 class Hetzner:
-    """One project. ``refuse`` says which server, counted from 0, is refused with what."""
+    """One project. ``refuse`` says with how many servers the next one is refused, and with what."""
 
     def __init__(self, machines: Machines | None = None, address: str = "127.0.0.1") -> None:
         """``address``: where this server is to be reached, by machines too."""
@@ -266,9 +266,9 @@ class Hetzner:
 
     def _make_server(self, body: dict) -> dict:
         refused = self.refuse.get(len(self.user_data))
-        self.user_data.append(body.get("user_data", ""))
         if refused is not None:
             raise refused
+        self.user_data.append(body.get("user_data", ""))
         public, private = self._machines.addresses() if self._machines else ("127.0.0.2", "10.61.0.2")
         made = self._keep(
             "servers",

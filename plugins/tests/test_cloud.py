@@ -89,6 +89,10 @@ def hetzner(home: Path) -> dict[str, Outcome]:
         found[name] = play(api, "hetzner", home / name, wrong)
         api.close()
 
+    api = hetzner_api.Hetzner()
+    found["no yes"] = play(api, "hetzner", home / "no yes", cloud_yes=False)
+    api.close()
+
     # A crash left this; somebody protected the server, and keeps a volume under the id.
     api = hetzner_api.Hetzner()
     for path, body in (
@@ -132,7 +136,7 @@ def outcomes(tmp_path_factory) -> dict[str, dict[str, Outcome]]:
 SENTENCES = {
     "credentials": "Nothing was created: {provider} did not accept the credentials: give",
     "quota": "All that was created is given back: the account's quota does not allow 3 machines of {type}:",
-    "capacity": "All that was created is given back: {zone} has no {type} left: choose another zone or type",
+    "capacity": "All that was created is given back: {zone} has no {type} to give: choose another zone or type",
     "image": "All that was created is given back: the image of Debian {debian} is gone at {provider}: choose another",
     "ssh": "All that was created is given back: app1 (127.0.0.2) was not reached within 2 s:",
 }
@@ -146,6 +150,12 @@ def test_a_refusal_is_one_sentence_and_nothing_is_left(outcomes, provider, name)
     outcome = outcomes[provider][name]
     wanted = SENTENCES[name].format(provider=provider, zone=zone, type=machine_type, debian=debian)
     assert wanted in outcome.said, outcome.said[-3000:]
+    assert (outcome.result, outcome.left, outcome.keys) == (2, [], False)
+
+
+def test_without_a_yes_nothing_is_created(outcomes):
+    outcome = outcomes["hetzner"]["no yes"]
+    assert "Nothing was created: the answer was not yes" in outcome.said
     assert (outcome.result, outcome.left, outcome.keys) == (2, [], False)
 
 
@@ -214,8 +224,8 @@ MEANINGS = yaml.safe_load((REPOSITORY / "playbooks/vars/cloud.yml").read_text())
         ("missing required arguments: api_token", "did not accept"),
         ("server limit exceeded (resource_limit_exceeded)", "quota"),
         ("An error occurred (VcpuLimitExceeded) when calling the RunInstances operation", "quota"),
-        ("error during placement (placement_error)", "left: choose another zone"),
-        ("An error occurred (InsufficientInstanceCapacity) when calling the RunInstances", "left: choose"),
+        ("error during placement (placement_error)", "to give: choose another zone"),
+        ("An error occurred (InsufficientInstanceCapacity) when calling the RunInstances", "to give: choose"),
         ("the image debian-13 was not found", "the image of Debian"),
     ],
 )
