@@ -262,5 +262,7 @@ def test_an_instance_ends_at_its_time(api, machines, tmp_path):
     )
     number = made["Instances"][0]["InstanceId"]
     assert api.backend.get_instance(number).state == "running"
-    until(lambda: api.backend.get_instance(number).state == "terminated", "the instance's end")
+    (machine,) = machines.names
+    until(lambda: not machines.runs(machine), "the machine off")
+    until(lambda: api.left == ["key bench"], "the instance's end")
     assert time.time() >= expires
