@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench import bundle as bundles
+from ironbench.arguments import refuse_too_low
 from ironbench.claims import load_claims
 from ironbench.errors import IronbenchError
 from ironbench.files import NOT_JSON
@@ -163,10 +164,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def plan(args: argparse.Namespace) -> int:
     """Make the plan and its bundle, or find the one to go on with."""
-    for name, lowest in (("seed", 0), ("retries", 0), ("generators", 1)):
-        value = getattr(args, name)
-        if value is not None and value < lowest:
-            raise IronbenchError(f"--{name} {value} is too low; give {lowest} or more.")
+    refuse_too_low(args, seed=0, retries=0, generators=1)
     if args.show and args.resume:
         raise IronbenchError(
             "--show is of a plan that is not begun; `ironbench pending BUNDLE` tells how far another one is."

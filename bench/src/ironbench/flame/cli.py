@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench import bundle as bundles
+from ironbench.arguments import refuse_too_low
 from ironbench.claims import load_claims
 from ironbench.errors import IronbenchError
 from ironbench.flame import files
@@ -64,12 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _plan(args: argparse.Namespace) -> int:
-    for name in ("recordings", "seconds"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise IronbenchError(f"--{name} {value} is too low; give 1 or more.")
-    if args.seed is not None and args.seed < 0:
-        raise IronbenchError(f"--seed {args.seed} is too low; give 0 or more.")
+    refuse_too_low(args, recordings=1, seconds=1, seed=0)
     if args.bundle is not None:
         bundles.read_plan(args.bundle)  # raises where it is none
         if files.read_plan(args.bundle) is not None:

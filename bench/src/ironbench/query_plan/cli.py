@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench import bundle as bundles
+from ironbench.arguments import refuse_too_low
 from ironbench.claims import load_claims
 from ironbench.errors import IronbenchError
 from ironbench.files import decode_record, read_record
@@ -82,12 +83,9 @@ def _order(args: argparse.Namespace) -> int:
             f"study {study.name} has no query plan {name!r}; it has {', '.join(study.query_plans)}."
         )
     test = study.query_plans[name]
+    refuse_too_low(args, executions=1, seed=0)
     if args.executions is not None:
-        if args.executions < 1:
-            raise IronbenchError(f"--executions {args.executions} is too low; give 1 or more.")
         test = msgspec.structs.replace(test, executions=args.executions)
-    if args.seed is not None and args.seed < 0:
-        raise IronbenchError(f"--seed {args.seed} is too low; give 0 or more.")
     seed = secrets.randbits(32) if args.seed is None else args.seed
     order = QueryPlanOrder(schema=SCHEMA, name=name, test=test, seed=seed)
     if args.bundle is not None:
