@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ironbench.records import Experiment
+
+_Name = TypeVar("_Name", bound=str)
 
 IDLE_S = 1.5
 """Quiet time before the window, for the services' idle CPU rate, 2 s in the mean since the window starts with a
@@ -255,7 +257,7 @@ def _digest(seed: int, text: str) -> bytes:
     return hashlib.sha256(f"{seed}/{text}".encode()).digest()
 
 
-def shuffled(seed: int, label: str, names: Iterable[str]) -> list[str]:
+def shuffled(seed: int, label: str, names: Iterable[_Name]) -> list[_Name]:
     """Return the names in an order that seed and label decide, the same on every version of Python."""
     return sorted(names, key=lambda name: _digest(seed, f"{label}/{name}"))
 

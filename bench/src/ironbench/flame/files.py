@@ -59,7 +59,7 @@ def read_recordings(bundle: Path, plan: FlamePlan) -> tuple[list[Recorded], list
             if path.is_file():
                 recorded = read_record(path, Recorded)
                 if (recorded.plan, recorded.run) != (plan.id, run):
-                    raise IronbenchError(f"{name} is of {recorded.run.key} of plan {recorded.plan}.")  # noqa: TRY301
+                    raise IronbenchError(f"{name} is of {recorded.run.key} of plan {recorded.plan}.")  # noqa: TRY301 - told as damage, as the others
                 found.append(recorded)
         except IronbenchError as error:
             detail = str(error).removesuffix(".").replace(f"{bundle}/", "")

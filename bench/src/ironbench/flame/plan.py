@@ -99,7 +99,7 @@ def next_recording(plan: FlamePlan, sealed: Collection[str]) -> PlannedRun | Non
 
 def make_recording(plan: FlamePlan, run: PlannedRun) -> Session:
     """Everything that the hosts need for one recording; its modes come in random order."""
-    modes = list(get_args(SpyMode))
+    modes: list[SpyMode] = list(get_args(SpyMode))
     window_s = LEAD_S + sum(plan.spec.seconds + START_S[mode] for mode in modes)
     return Session(
         schema=SCHEMA,
@@ -116,7 +116,7 @@ def make_recording(plan: FlamePlan, run: PlannedRun) -> Session:
         recording=Recording(
             hz=plan.spec.graphs[run.experiment].hz,
             seconds=plan.spec.seconds,
-            modes=shuffled(plan.seed, f"flamegraph/{run.key}", modes),  # type: ignore[arg-type]
+            modes=shuffled(plan.seed, f"flamegraph/{run.key}", modes),
         ),
     )
 
