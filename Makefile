@@ -14,6 +14,7 @@ INVENTORY ?= inventory/sandbox
 # The engine's socket belongs to root; on one's own account everything of the sandbox goes through sudo.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env env "PATH=$$PATH")
 SCENARIO ?=
+SCENARIOS := $(notdir $(patsubst %/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 STUDY ?= studies/iron_track
 PROTOCOL ?= quick
 EXPERIMENTS ?=
@@ -21,6 +22,9 @@ VARIANTS ?=
 SEED ?=
 SECTIONS ?=
 BLOCKS ?= 10
+PROVIDER ?=
+CLOUD ?=
+CLOUD_ID ?=
 comma := ,
 empty :=
 # What Make has as words, JSON has as a list.
@@ -65,11 +69,19 @@ kill-test: sandbox ## A plan on the throwaway host, its playbook killed at 20 ra
 	@$(AS_ROOT) python tools/kill_test.py
 
 .PHONY: faults
-faults: venv root ## Four throwaway hosts, and one thing broken after the other while they measure, in 15 min (FAULTS="valkey disk")
+faults: venv root ## Four throwaway hosts, and one thing broken after the other while they measure, in 25 min (FAULTS="valkey disk")
 	@$(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml playbooks/sandbox.yml
 	@$(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml site.yml
-	@$(AS_ROOT) python tools/faults.py $(FAULTS)
-	@$(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml playbooks/sandbox.yml -e sandbox_state=absent
+	@result=0; $(AS_ROOT) python tools/faults.py $(FAULTS) || result=$$?; \
+	  $(AS_ROOT) ansible-playbook -i molecule/inventory/multi_host.yml playbooks/sandbox.yml -e sandbox_state=absent; exit $$result
+
+.PHONY: cloud
+cloud: venv ## Rent machines, deploy, measure, give them back (PROVIDER=hetzner CLOUD="cloud_type=cpx31 cloud_zone=fsn1 ..."): docs/how-to/cloud.md
+	@CLOUD_ID=$(CLOUD_ID) tools/cloud.sh "$(PROVIDER)" -e '$(BENCH_VARIABLES)' -e '$(CLOUD)'
+
+.PHONY: cloud-destroy
+cloud-destroy: venv ## Give back what carries CLOUD_ID (PROVIDER=hetzner CLOUD_ID=..., and for AWS CLOUD="cloud_zone=...")
+	@ansible-playbook playbooks/cloud.yml -e 'cloud_provider=$(PROVIDER) cloud_id=$(CLOUD_ID) $(CLOUD)' -e cloud_state=absent
 
 .PHONY: benchmark-app
 benchmark-app: $(if $(filter inventory/sandbox,$(INVENTORY)),sandbox,venv) ## What each lever costs, in 30 min (SECTIONS="me ladder", BLOCKS=10, INVENTORY=...); empties the database
@@ -84,7 +96,8 @@ clean: ## Take the sandbox away, and stop the engine if this project started it
 	  $(AS_ROOT) ansible-playbook -i inventory/sandbox playbooks/sandbox.yml -e sandbox_state=absent -e sandbox_engine_stop=true; fi
 
 .PHONY: test
-test: lint unit molecule ## Everything: lint, unit tests, app tests, molecule
+test: venv browser root ## Everything: lint, unit tests, app tests, molecule; of rented machines the whole path only with IRONBENCH_CLOUD_WHOLE=hetzner,aws
+	@IRONBENCH_CLOUD_WHOLE="$${IRONBENCH_CLOUD_WHOLE:-}" tools/tests.sh lint unit $(SCENARIOS)
 
 .PHONY: lint
 lint: venv ## ansible-lint, yamllint, ruff, pyright
@@ -95,9 +108,12 @@ lint: venv ## ansible-lint, yamllint, ruff, pyright
 	ansible-lint --offline --strict
 
 .PHONY: unit
-unit: venv ## Tests that need no host; root gets Chromium for those of report.html
-	@tools/chromium.sh
+unit: venv browser ## Tests that need no host; root gets Chromium for those of report.html
 	pytest --junitxml=.cache/junit/unit.xml
+
+.PHONY: browser
+browser:
+	@tools/chromium.sh
 
 .PHONY: fuzz
 fuzz: venv ## The parsers of published logs against 20,000 mutated ones
@@ -116,12 +132,12 @@ benchmark-report: venv ## Time and memory of a report on 100, 1,000 and 10,000 r
 	@python bench/benchmarks/report.py
 
 .PHONY: benchmark-site
-benchmark-site: venv root ## site.yml beside a shell script that makes the same, on throwaway hosts, in 10 min a round (ROUNDS=3)
+benchmark-site: venv root ## site.yml beside a shell script that makes the same, on throwaway hosts, in 15 min a round, and 7 before the first (ROUNDS=3)
 	@$(AS_ROOT) python tools/benchmark_site.py --rounds $(or $(ROUNDS),3)
 
 .PHONY: molecule
 molecule: venv root ## Roles, app and plans on throwaway hosts (SCENARIO=name for one)
-	@$(AS_ROOT) tools/molecule.sh $(SCENARIO)
+	@tools/tests.sh $(or $(SCENARIO),$(SCENARIOS))
 
 .PHONY: lock
 lock: venv ## Make all lock files anew

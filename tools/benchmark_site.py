@@ -182,11 +182,15 @@ def inventory(hosts: list[str]) -> Path:
 
 
 def anew(hosts: list[str]) -> None:
-    """Have these hosts as they come, and no other; their package lists count as just fetched."""
+    """Have these hosts as they come, and no other, without what makes tasks quicker in a sandbox than on a machine.
+
+    Their package lists count as just fetched.
+    """
     playbook("playbooks/sandbox.yml", HOSTS, "sandbox_state=absent")
     playbook("playbooks/sandbox.yml", hosts)
     for host in hosts:
         run("docker", "exec", host, "touch", "/var/lib/apt/lists")
+        run("docker", "exec", host, "sh", "-c", "rm /etc/python3.*/sitecustomize.py")
 
 
 def state(host: str) -> dict[str, str]:

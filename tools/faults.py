@@ -2,7 +2,7 @@
 """Breaks one thing after the other while a bench of several machines is at work, and says what came of it: ``make faults``.
 
 For each: what was done, which ledger has it with which reason, and whether the plan finished with every run sealed. The
-hosts are those of molecule/inventory/multi_host.yml, as site.yml leaves them; the controller reaches one of them by ssh.
+hosts are those of molecule/inventory/multi_host.yml, as site.yml leaves them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ from controller import REPOSITORY, environment
 from plans import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 WORK = REPOSITORY / ".cache/faults"
 APP, DATA, LOAD_A, LOAD_B = (f"molecule-multi_host-{name}" for name in ("app", "data", "load-a", "load-b"))
-BY_SSH = LOAD_A
-INVENTORIES = ["-i", "molecule/inventory/multi_host.yml", "-i", str(WORK / "ssh.yml")]
+INVENTORY = "molecule/inventory/multi_host.yml"
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 FAKED = "/etc/systemd/system/ironbench-placement-.service.d"
 
@@ -79,7 +78,7 @@ class Plan:
 def playbook(name: str, log: Path, *arguments: str) -> subprocess.Popen[str]:
     with log.open("a") as file:
         return subprocess.Popen(
-            ["ansible-playbook", *INVENTORIES, name, *arguments],
+            ["ansible-playbook", "-i", INVENTORY, name, *arguments],
             cwd=REPOSITORY,
             env=environment(),
             stdout=file,
@@ -144,9 +143,9 @@ def burn() -> None:
 
 
 def cut_ssh() -> None:
-    """End the sessions of sshd on the host that is reached by ssh; sshd itself goes on."""
-    for pid in on(BY_SSH, "pgrep", "sshd-session", check=False).split():
-        on(BY_SSH, "kill", "-9", pid, check=False)
+    """End the sessions of sshd on a generator's host; sshd itself goes on."""
+    for pid in on(LOAD_A, "pgrep", "sshd-session", check=False).split():
+        on(LOAD_A, "kill", "-9", pid, check=False)
 
 
 FAULTS = [
@@ -182,7 +181,7 @@ FAULTS = [
         "reboot-generator", "a generator's host rebooted", restart(LOAD_B),
         Entry("instrument fault", "session-lost", LOAD_B),
     ),
-    Fault("ssh", "ssh to a generator's host cut", cut_ssh, Entry("nothing", "", BY_SSH)),
+    Fault("ssh", "ssh to a generator's host cut", cut_ssh, Entry("nothing", "", LOAD_A)),
 ]  # fmt: skip
 
 
@@ -277,9 +276,9 @@ def full_disk() -> Row:
 def cut_during_site() -> Row:
     """Cut ssh while pip installs, and run the same command again."""
     log = WORK / "site.log"
-    on(BY_SSH, "rm", "-rf", "/opt/ironbench")
+    on(LOAD_A, "rm", "-rf", "/opt/ironbench")
     process = playbook("site.yml", log)
-    until(lambda: on(BY_SSH, "pgrep", "-f", "bin/pip", check=False) or process.poll() is not None, "pip", 300)
+    until(lambda: on(LOAD_A, "pgrep", "-f", "bin/pip", check=False) or process.poll() is not None, "pip", 300)
     cut_ssh()
     cut = process.wait(600)
     again = playbook("site.yml", log).wait(600)
@@ -293,34 +292,6 @@ def cut_during_site() -> Row:
         "ssh cut during site.yml, while pip installs", "nothing", said,
         f"{'finished' if ok else 'NOT FINISHED'}: a third time changes {'nothing' if unchanged else 'SOMETHING'}", ok,
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def ssh() -> Iterator[None]:
-    """Let the controller reach one host by ssh."""
-    on(BY_SSH, "sh", "-c", "apt-get update && apt-get install --yes --no-install-recommends openssh-server")
-    key = WORK / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    on(BY_SSH, "mkdir", "-p", "-m", "700", "/root/.ssh")
-    subprocess.run(
-        ["docker", "cp", f"{key}.pub", f"{BY_SSH}:/root/.ssh/authorized_keys"],
-        check=True,
-        capture_output=True,
-    )
-    on(BY_SSH, "chown", "-R", "root:root", "/root/.ssh")
-    on(BY_SSH, "systemctl", "start", "ssh")
-    address = on(BY_SSH, "hostname", "--all-ip-addresses").split()[0]
-    host_key = on(BY_SSH, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
-    (WORK / "known_hosts").write_text(f"{address} {host_key}\n")
-    variables = {
-        "ansible_connection": "ssh",
-        "ansible_host": address,
-        "ansible_user": "root",
-        "ansible_ssh_private_key_file": str(key),
-        "ansible_ssh_common_args": f"-o UserKnownHostsFile={WORK}/known_hosts -o IdentitiesOnly=yes",
-    }
-    (WORK / "ssh.yml").write_text(json.dumps({"all": {"hosts": {BY_SSH: variables}}}))
-    yield
 
 
 def show(row: Row) -> None:
@@ -349,13 +320,12 @@ def main() -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     failed = []
-    with ssh():
-        for name in wanted:
-            fault = next((fault for fault in FAULTS if fault.name == name), None)
-            row = during_a_run(fault) if fault else others[name]()
-            show(row)
-            if not row.ok:
-                failed.append(name)
+    for name in wanted:
+        fault = next((fault for fault in FAULTS if fault.name == name), None)
+        row = during_a_run(fault) if fault else others[name]()
+        show(row)
+        if not row.ok:
+            failed.append(name)
     if failed:
         raise SystemExit(
             f"{len(failed)} of {len(wanted)} did not come out as they must: {', '.join(failed)}."

@@ -2,13 +2,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from auth_app.settings import Settings, load_settings
 from auth_app.variants import NAMED, VARIANTS
 from harness import App, Session, cli_json, running, sql, write_settings
+from msgspec.structs import asdict
 from visit import Visit
 from visit import visit as make_visit
 from wire import Relay
@@ -16,8 +17,23 @@ from wire import Relay
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--served", choices=("all", "named"), default="all", help="variants whose servers are tested"
+        "--served",
+        choices=("all", "levers", "named"),
+        default="all",
+        help="variants whose servers are tested: all, few that have each value of each lever, the named ones",
     )
+
+
+def each_value() -> Iterable[str]:
+    """Choose the named variants and, one by one, that with the most values of levers that none has yet."""
+    values = {variant: set(asdict(levers).items()) for variant, levers in VARIANTS.items()}
+    chosen = list(NAMED)
+    while left := set().union(*values.values()) - set().union(*(values[variant] for variant in chosen)):
+        chosen.append(max(values, key=lambda variant: len(values[variant] & left)))
+    return chosen
+
+
+SERVED = {"all": VARIANTS.keys, "levers": each_value, "named": NAMED.keys}
 
 
 @pytest.hookimpl(trylast=True)
@@ -29,10 +45,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         callspec = getattr(item, "callspec", None)
         return callspec.params.get("app") if callspec else None
 
-    if config.getoption("served") == "named":
-        of_others = [item for item in items if served(item) not in (None, *NAMED)]
-        config.hook.pytest_deselected(items=of_others)
-        items[:] = [item for item in items if served(item) in (None, *NAMED)]
+    wanted = {None, *SERVED[config.getoption("served")]()}
+    config.hook.pytest_deselected(items=[item for item in items if served(item) not in wanted])
+    items[:] = [item for item in items if served(item) in wanted]
     items.sort(key=lambda item: order.get(served(item) or "", 0))
 
 

@@ -79,6 +79,31 @@ def row(answer, metric, variant):
     return found
 
 
+# --- price -------------------------------------------------------------------------------------
+
+
+def test_price_of_a_million_requests(first, second):
+    machine = {"type": "small", "price_per_hour": "0.09"}
+    facts = {
+        "cpu_model": "B",
+        "machine": machine,
+        "cpu_count": 4,
+        "services": ["app", "pgbouncer", "postgresql", "valkey"],
+    }
+    answer = compared(first, second(facts=FACTS | facts))
+    assert [one.variant for one in answer.priced] == ["baseline", "final"]
+    for one in answer.priced:
+        here, there = one.cpu_ms
+        assert there is not None
+        assert here == pytest.approx(there)
+        # So many CPU-seconds for a thousand requests; an hour of one CPU costs 0.0225.
+        assert one.per_million == [None, pytest.approx(there * 1000 / 3600 * 0.0225)]
+
+
+def test_no_price_no_table(first, second):
+    assert compared(first, second()).priced == []
+
+
 # --- what differs ------------------------------------------------------------------------------
 
 
@@ -111,8 +136,7 @@ def test_hosts_that_stand_for_each_other(first):
 
     def of(*names, services=("app",)):
         told = {
-            name: {"nofile": {services[i]: [1, 1]} if i < len(services) else {}}
-            for i, name in enumerate(names)
+            name: {"services": [services[i]] if i < len(services) else []} for i, name in enumerate(names)
         }
         return replace(
             side, results=replace(side.results, layout=dict.fromkeys(names, LAYOUT), environment=told)

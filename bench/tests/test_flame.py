@@ -32,6 +32,7 @@ from ironbench.records import (
     ShareOf,
 )
 from ironbench.report import compute, write_report
+from ironbench.report.flame_graphs import in_room
 from ironbench.study import check_study
 
 from .made import load_result, plan, replace, study
@@ -322,6 +323,19 @@ def test_cost_is_that_of_the_same_sessions(recorded):
     assert cost.spy_share == pytest.approx(0.05)
     assert cost.ended_share == pytest.approx(60 / 660)
     assert costs["baseline", "none"].value == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("room", "shown"),
+    [
+        (45, "RSAAlgorithm.prepare_key (jwt/algorithms.py)"),
+        (30, "RSAAlgorithm.prepare_key"),
+        (12, "prepare_key"),
+        (6, "prepa…"),
+    ],
+)
+def test_a_narrow_frame_keeps_the_name_of_its_function(room, shown):
+    assert in_room("RSAAlgorithm.prepare_key (jwt/algorithms.py)", room) == shown
 
 
 def test_report_draws_every_graph_and_the_difference(recorded):

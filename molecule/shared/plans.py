@@ -17,6 +17,7 @@ def until(condition, what: str, seconds: float = 180):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"never saw {what}"
+        time.sleep(0.1)  # between two looks: they would take a CPU from what is looked at
     return value
 
 

@@ -34,6 +34,7 @@ LEFT = {
         r"/var/lib/apt/(lists|periodic|extended_states).*": "apt's lists, and its marks, which are compared as packages",
         r"/var/lib/dpkg/.*": "dpkg's database, which is compared as packages",
         r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?": "compared as users and groups; NAME- is the copy from before the last edit",
+        r"/var/lib/ucf/(hashfile|registry)\.\d": "ucf's copies of the last versions of two files, which are compared themselves",
         r"/etc/ld\.so\.cache": "ldconfig's cache, written anew when a library comes or goes",
         r"/etc/default/locale": "Debian 13's tmpfiles.d makes it at every boot, and a purge of the package locales takes it",
         r"/run/systemd/transient": "systemd's, from the first systemd-run on; what is in it is compared",

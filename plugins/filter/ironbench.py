@@ -217,6 +217,99 @@ def _address_fault(address: object, *, loopback: bool) -> str:
     return ""
 
 
+CLOUD_ALWAYS = ("cloud_provider", "cloud_state", "cloud_id")
+CLOUD_PRESENT = ("cloud_type", "cloud_zone", "cloud_price", "cloud_ssh_from")
+CLOUD_DEFAULTED = (
+    "cloud_machines",
+    "cloud_debian",
+    "cloud_architecture",
+    "cloud_ttl_hours",
+    "cloud_self_delete",
+    "cloud_yes",
+    "cloud_wait_s",
+    "cloud_poll_s",
+)
+CLOUD_MACHINES = (1, 3)
+CLOUD_TTL_MOST_H = 168
+
+
+def cloud_findings(given: dict[str, Any]) -> list[str]:
+    """What is wrong with the variables of playbooks/cloud.yml, one sentence each; empty when nothing is."""
+    known = (*CLOUD_ALWAYS, *CLOUD_PRESENT, *CLOUD_DEFAULTED)
+    findings = []
+    for name in sorted(given.keys() - set(known)):
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else "see docs/how-to/cloud.md."
+        findings.append(f"playbooks/cloud.yml has no variable {name}: {hint}")
+    if given.get("cloud_state") not in ("present", "absent"):
+        findings.append(f"cloud_state is '{given.get('cloud_state')}': set it to present or absent.")
+    if given.get("cloud_provider") not in ("aws", "hetzner"):
+        findings.append(f"cloud_provider is '{given.get('cloud_provider', '')}': set it to aws or hetzner.")
+    name = str(given.get("cloud_id", ""))
+    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", name):
+        findings.append(f"cloud_id is '{name}': give 1 to 32 of a-z, 0-9 and - (not at an end).")
+    present = given.get("cloud_state") == "present"
+    needed = CLOUD_PRESENT if present else ("cloud_zone",) if given.get("cloud_provider") == "aws" else ()
+    findings += [
+        f"{name} is missing: {CLOUD_WHAT[name]}." for name in needed if given.get(name) in (None, "")
+    ]
+    return findings or (_cloud_values(given) if present else [])
+
+
+CLOUD_WHAT = {
+    "cloud_type": "name the provider's machine type, such as cpx31 or c7i.xlarge",
+    "cloud_zone": "name Hetzner's location, such as fsn1, or AWS's availability zone, such as eu-central-1a",
+    "cloud_price": "give what one machine costs an hour, as a number; the estimate is made from it",
+    "cloud_ssh_from": "give the public address that this controller has, such as 203.0.113.7/32; ssh is open to it alone",
+}
+
+
+def _cloud_values(given: dict[str, Any]) -> list[str]:
+    findings = []
+    for name, most in (("cloud_price", float("inf")), ("cloud_ttl_hours", CLOUD_TTL_MOST_H)):
+        try:
+            right = 0 < float(given[name]) <= most
+        except (TypeError, ValueError):
+            right = False
+        if not right:
+            limit = "" if most == float("inf") else f", {most} at most"
+            findings.append(f"{name} is '{given[name]}': give a number above 0{limit}.")
+    if str(given["cloud_machines"]) not in map(str, CLOUD_MACHINES):
+        findings.append(f"cloud_machines is '{given['cloud_machines']}': a bench has 1 machine or 3.")
+    if str(given["cloud_debian"]) not in DEBIAN_POSTGRESQL:
+        findings.append(f"cloud_debian is '{given['cloud_debian']}': use {' or '.join(DEBIAN_POSTGRESQL)}.")
+    for network in str(given["cloud_ssh_from"]).split(","):
+        try:
+            everybody = ipaddress.IPv4Network(network).prefixlen == 0
+        except ValueError as error:
+            findings.append(
+                f"cloud_ssh_from: {error}: give addresses such as 203.0.113.7/32 (IPv4), with commas between them."
+            )
+        else:
+            if everybody:
+                findings.append(
+                    f"cloud_ssh_from is {network}, which is everybody: give this controller's address."
+                )
+    return findings
+
+
+def cloud_said(result: dict[str, Any]) -> str:
+    """What a failed task said, as the end of a sentence."""
+    failed = [one for one in result.get("results") or [] if one.get("failed")] or [result]
+    texts = (str(failed[0].get(name) or "").strip() for name in ("stderr", "msg", "stdout"))
+    text = next((text for text in texts if text), "no reason was given")
+    last = text.splitlines()[-1] if failed[0].get("stderr") else " ".join(text.split())
+    # What Ansible says before it says what happened.
+    return re.sub(r"^(?:(?:Task|Module|Action) failed: )+", "", last).strip().rstrip(".")
+
+
+def cloud_reason(said: str, meanings: list[dict[str, str]]) -> str:
+    """What it means that a provider said so: the first meaning whose pattern is found, and else what it said."""
+    found = (one["means"] for one in meanings if re.search(one["found"].strip(), said, re.IGNORECASE))
+    means = next(found, "")
+    return f"{means} (it said: {said})" if means else said
+
+
 def unknown_variables(names: list[str], specs: dict[str, list[str]]) -> list[str]:
     """Variables with a role's prefix that the role does not have, one sentence each.
 
@@ -257,6 +350,9 @@ def step_failures(hostvars: Any, hosts: list[str], steps: list[str]) -> list[dic
 class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
+            "cloud_findings": cloud_findings,
+            "cloud_reason": cloud_reason,
+            "cloud_said": cloud_said,
             "cpu_list": cpu_list,
             "debian_postgresql": debian_postgresql,
             "layout_findings": layout_findings,

@@ -13,6 +13,7 @@ from ironbench.metrics import METRICS, PLAN_METRICS
 from ironbench.published import RULES
 from ironbench.query_plan.summary import case_names
 from ironbench.records import SCHEMA, Claims
+from ironbench.refusal import why_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,7 @@ def load_claims(directory: Path, study: Study) -> Claims:
     try:
         claims = msgspec.yaml.decode(raw, type=Claims)
     except msgspec.DecodeError as error:
-        raise IronbenchError(f"{path} does not hold claims: {' '.join(str(error).split())}.") from error
+        raise IronbenchError(f"{path} does not hold claims: {why_refused(error, Claims)}.") from error
     if claims.schema != SCHEMA:
         raise IronbenchError(
             f"{path} has schema {claims.schema}, and this ironbench reads schema {SCHEMA} only."

@@ -375,6 +375,8 @@ class Host(Record, frozen=True, kw_only=True):
     """Where the other hosts of the bench reach this one; empty where it is alone."""
     peers: dict[str, str] = {}
     """The other hosts of the bench: address by name."""
+    machine: dict[str, str] = {}
+    """Of a rented host, what its inventory tells of it: provider, type, id, zone, image, price_per_hour."""
 
 
 # --- session: one run as it is handed to the hosts ---------------------------------------------
@@ -564,7 +566,7 @@ class HostFacts(Record, frozen=True, kw_only=True):
     somaxconn: int
     overcommit_memory: int
     nofile: dict[str, tuple[int, int]]
-    """Service -> (soft, hard) of its main process, of the services that run."""
+    """Service -> (soft, hard) of its main process, of the services that run: not the app, before a plan."""
     cgroup_version: str
     """"v2", "hybrid", or "v1" (no unified hierarchy: no run is possible)."""
     cpuset: bool
@@ -575,6 +577,11 @@ class HostFacts(Record, frozen=True, kw_only=True):
     """In force when the plan began; None: nothing was done."""
     images: dict[str, Image] = {}
     """By service, of those that run in a container."""
+    machine: dict[str, str] = {}
+    """As Host.machine."""
+    nominal_mhz: float | None = None
+    services: list[str] = []
+    """Which of the measured services are this host's."""
 
 
 # --- run: what came out ------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from ironbench.records import (
     Search,
     Study,
 )
+from ironbench.refusal import why_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +60,7 @@ def load_study(directory: Path) -> Study:
     try:
         study = msgspec.yaml.decode(raw, type=Study)
     except msgspec.DecodeError as error:
-        raise IronbenchError(f"{path} is not a study: {error}.") from error
+        raise IronbenchError(f"{path} is not a study: {why_refused(error, Study)}.") from error
     if study.schema != SCHEMA:
         raise IronbenchError(
             f"{path} has schema {study.schema}, and this ironbench reads schema {SCHEMA} only."

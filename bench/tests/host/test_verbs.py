@@ -44,6 +44,8 @@ def test_describe_tells_of_this_host_and_the_same_twice(bench):
     soft = re.search(r"Max open files\s+(\d+)", Path(f"/proc/{pid}/limits").read_text())
     assert soft
     assert facts["nofile"]["postgresql"][0] == int(soft[1])
+    # The app is one of them, though a plan has none run when it asks.
+    assert facts["services"] == ["app", "postgresql"]
     assert bench("describe") == facts
 
 

@@ -63,10 +63,10 @@ class Run:
 
 
 class Generator:
-    """``ironbench load`` as a process group of its own."""
+    """``ironbench load`` as a process group of its own, after what else is to be done in its process."""
 
-    def __init__(self, spec, out):
-        command = [sys.executable, "-c", COMMAND, "load", "--spec", spec, "--out", out]
+    def __init__(self, spec, out, prelude):
+        command = [sys.executable, "-c", prelude + COMMAND, "load", "--spec", spec, "--out", out]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0)
         self.out = out
 
@@ -155,11 +155,11 @@ def generators(tmp_path_factory):
     """Start generators as processes of their own, each with a directory of its own."""
     started = []
 
-    def start(base_url, path="/ok", **changes):
+    def start(base_url, path="/ok", prelude="", **changes):
         directory = tmp_path_factory.mktemp("generator")
         spec = directory / "spec.json"
         spec.write_bytes(msgspec.json.encode(make_spec(base_url, path, **changes)))
-        started.append(Generator(spec, directory / "run"))
+        started.append(Generator(spec, directory / "run", prelude))
         return started[-1]
 
     yield start

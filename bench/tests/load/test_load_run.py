@@ -524,6 +524,21 @@ def test_sigterm_while_its_processes_start_ends_all_of_them(server, generators):
     wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
+STOPPED_IN_FORK = """
+import os, signal
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
+"""
+
+
+def test_sigterm_is_not_lost_while_python_forks(server, generators):
+    """Python swallows what a signal's handler raises within its own hooks of a fork."""
+    generator = generators(server.url, prelude=STOPPED_IN_FORK, window_s=30.0)
+
+    assert generator.process.wait(timeout=20) == 143
+    assert generator.stderr() == ""
+    assert list(generator.out.iterdir()) == []
+
+
 def ignores_sigterm(pid):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (ignored,) = (line.split()[1] for line in lines if line.startswith("SigIgn:"))

@@ -21,12 +21,12 @@ def variant(request, host):
     name = f"auth-app@{request.param}"
     host.check_output(f"systemctl stop auth-app@baseline && systemctl start {name}")
     host.check_output(
-        f"timeout 60 sh -c 'until curl --silent --fail --output /dev/null {BASE}/health; do :; done'"
+        f"timeout 60 sh -c 'until curl --silent --fail --output /dev/null {BASE}/health; do sleep 0.1; done'"
     )
     yield request.param
     host.check_output(f"systemctl stop {name} && systemctl start auth-app@baseline")
     host.check_output(
-        f"timeout 60 sh -c 'until curl --silent --fail --output /dev/null {BASE}/health; do :; done'"
+        f"timeout 60 sh -c 'until curl --silent --fail --output /dev/null {BASE}/health; do sleep 0.1; done'"
     )
 
 

@@ -17,7 +17,7 @@ def connect(host):
     unit = "molecule-peer"
     host.check_output(f"systemd-run --quiet --unit={unit} ip netns exec molecule-2 python3 -c %s", ANSWER)
     host.check_output(
-        "timeout 20 sh -c 'until ip netns exec molecule-2 ss -Hltn sport = :7 | grep -q LISTEN; do :; done'"
+        "timeout 20 sh -c 'until ip netns exec molecule-2 ss -Hltn sport = :7 | grep -q LISTEN; do sleep 0.1; done'"
     )
     yield lambda: host.run("ip netns exec molecule-1 python3 -c %s", CONNECT).rc == 0
     host.check_output(f"systemctl stop {unit}")

@@ -85,7 +85,9 @@ def test_a_port_that_somebody_else_uses_stops_before_anything_is_changed(host_of
     host_of_13.check_output(
         "systemd-run --quiet --unit=molecule-squatter python3 -m http.server --bind 127.0.0.1 8222"
     )
-    host_of_13.check_output("timeout 20 sh -c 'until ss -Hltn sport = :8222 | grep -q LISTEN; do :; done'")
+    host_of_13.check_output(
+        "timeout 20 sh -c 'until ss -Hltn sport = :8222 | grep -q LISTEN; do sleep 0.1; done'"
+    )
     done = play("site.yml", "default", ONE, "--extra-vars", json.dumps({"valkey_port": 8222}))
     host_of_13.check_output("systemctl stop molecule-squatter")
     assert "port 8222, which valkey needs, is used by python3" in sentence(done)
@@ -117,3 +119,20 @@ def test_a_service_that_does_not_come_up_shows_its_journal(host_of_13):
     mended = play("site.yml", "default", ONE)
     assert mended.returncode == 0, mended.stdout
     assert host_of_13.service("valkey-server").is_running
+
+
+def test_an_app_that_does_not_answer_shows_its_journal(host_of_13):
+    directory = "/run/systemd/system/auth-app@.service.d"
+    command = "echo listens to nobody >&2; systemd-notify --ready; exec sleep 600"
+    deaf = f"[Service]\nNotifyAccess=all\nExecStart=\nExecStart=/bin/sh -c '{command}'\n"
+    host_of_13.check_output(f"mkdir {directory}")
+    host_of_13.check_output(f"printf %s > {directory}/deaf.conf", deaf)
+    restart = "systemctl daemon-reload && systemctl restart auth-app@baseline"
+    host_of_13.check_output(restart)
+    done = play("playbooks/app.yml", "default", ONE, "--extra-vars", json.dumps({"auth_app_start_s": 2}))
+    host_of_13.check_output(f"rm -r {directory} && {restart}")
+    assert done.returncode != 0
+    assert "auth-app@baseline.service does not answer at http://127.0.0.1:8000/health" in done.stdout
+    assert "listens to nobody" in done.stdout
+    mended = play("playbooks/app.yml", "default", ONE)
+    assert mended.returncode == 0, mended.stdout

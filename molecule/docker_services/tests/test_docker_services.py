@@ -183,7 +183,7 @@ def test_a_crash_is_seen_and_a_start_puts_everything_in_its_place_again(host, la
     unit = f"bench-{service}.service"
     since = host.check_output("date +%s%N")
     host.check_output(f"kill -KILL {main_pid(host, service)}")
-    host.check_output(f"timeout 20 sh -c 'until systemctl is-failed --quiet {unit}; do :; done'")
+    host.check_output(f"timeout 20 sh -c 'until systemctl is-failed --quiet {unit}; do sleep 0.1; done'")
     shown = host.check_output(f"systemctl show --property=ActiveState,Result,NRestarts,ExecMainStatus {unit}")
     assert set(shown.split()) == {
         "ActiveState=failed",
@@ -204,7 +204,9 @@ def test_a_crash_is_seen_and_a_start_puts_everything_in_its_place_again(host, la
 def test_a_client_that_is_killed_leaves_no_container_behind(host):
     client = host.check_output("systemctl show --property=MainPID --value bench-valkey.service")
     host.check_output(f"kill -KILL {client}")
-    host.check_output("timeout 20 sh -c 'while docker inspect bench-valkey >/dev/null 2>&1; do :; done'")
+    host.check_output(
+        "timeout 20 sh -c 'while docker inspect bench-valkey >/dev/null 2>&1; do sleep 0.1; done'"
+    )
     host.check_output("systemctl restart bench-valkey.service")
     assert answers(host, "valkey")
 

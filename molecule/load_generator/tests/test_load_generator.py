@@ -28,7 +28,7 @@ def server(host):
         "--bind 127.0.0.1 --directory /tmp/www 8099",
     )
     host.check_output(
-        "timeout 20 sh -c 'until ss -Hltn sport = :8099 | grep -q LISTEN; do :; done'",
+        "timeout 20 sh -c 'until ss -Hltn sport = :8099 | grep -q LISTEN; do sleep 0.1; done'",
     )
     yield
     host.check_output("systemctl stop molecule-www")

@@ -12,7 +12,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "shared"))
 from controller import REPOSITORY, changed, play
-from plans import Plan
+from plans import Plan, until
 
 STUDY = Path(__file__).parents[1] / "study"
 INVENTORY = yaml.safe_load((REPOSITORY / "molecule/inventory/multi_host.yml").read_text())["all"]
@@ -73,9 +73,10 @@ def test_services_listen_at_the_private_address_or_loopback_and_nowhere_else(hos
     assert f"{ADDRESSES[APP]}:8000" in listening(hosts[APP])
     assert {f"{ADDRESSES[DATA]}:6432", f"{ADDRESSES[DATA]}:6379", "127.0.0.1:5432"} <= listening(hosts[DATA])
     for name in (APP, DATA):
-        others = {at.rpartition(":")[0] for at in listening(hosts[name])} - {ADDRESSES[name], "127.0.0.1"}
+        # ssh is the host's own.
+        others = {at.rpartition(":")[0] for at in listening(hosts[name]) if not at.endswith(":22")}
         # Docker's own resolver of the network.
-        assert others <= {"127.0.0.11"}, name
+        assert others <= {ADDRESSES[name], "127.0.0.1", "127.0.0.11"}, name
 
 
 def test_pgbouncer_lets_in_the_app_from_its_host_alone(hosts):
@@ -170,6 +171,19 @@ def test_clocks_are_read_before_and_after(plan):
                     assert reading["unknown"] == ""
                     # The hosts are containers of one machine, and have its one clock.
                     assert abs(reading["offset_ms"]) <= reading["bound_ms"]
+
+
+def test_a_connection_that_is_cut_during_a_run_loses_nothing(hosts, tmp_path):
+    made = Plan(tmp_path, "multi_host", STUDY, bench_retries=0, bench_variants=["final"])
+    playbook = made.start()
+    until(lambda: hosts[LOAD_A].run("pgrep -f 'host [w]ait'").rc == 0, "somebody who waits for the window")
+    hosts[LOAD_A].check_output("pkill -KILL -x sshd-session")
+
+    assert playbook.wait(300) == 0, (tmp_path / "log").read_text()[-4000:]
+    assert "Wait again where a connection was cut" in (tmp_path / "log").read_text()
+    ((_, run),) = made.runs.items()
+    assert run["load"]["completed"] == 80
+    assert not list(tmp_path.glob("*/lost/*"))
 
 
 def test_nothing_is_left_running(hosts, plan):

@@ -26,7 +26,7 @@ def server(host):
         "systemd-run --quiet --unit=molecule-www python3 -u -m http.server --protocol HTTP/1.1 "
         "--bind 127.0.0.1 --directory /srv 8099",
     )
-    host.check_output("timeout 20 sh -c 'until ss -Hltn sport = :8099 | grep -q LISTEN; do :; done'")
+    host.check_output("timeout 20 sh -c 'until ss -Hltn sport = :8099 | grep -q LISTEN; do sleep 0.1; done'")
     yield
     host.check_output("systemctl stop molecule-www")
 

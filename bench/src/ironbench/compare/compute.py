@@ -7,6 +7,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from ironbench.compare.environment import Difference, Side, differences, other_question, refusal
+from ironbench.compare.price import Priced, priced
 from ironbench.compare.shift import Shift, shift
 from ironbench.metrics import METRICS
 from ironbench.records import SCHEMA, Call, Comparison, Effect, Record, VerdictWord
@@ -71,6 +72,8 @@ class ClaimBeside(Record, frozen=True, kw_only=True):
     says: str
     words: list[VerdictWord | None]
     """By bundle; None where its study does not have the claim."""
+    everywhere: str
+    """Whether it holds in all of them."""
 
 
 class Compared(Record, frozen=True, kw_only=True):
@@ -84,6 +87,8 @@ class Compared(Record, frozen=True, kw_only=True):
     refused: list[str]
     """Why there is no verdict on absolute times, a sentence each."""
     between: list[Between]
+    priced: list[Priced]
+    """Empty where no bundle tells what its machines cost."""
 
 
 def compare(sides: Sequence[Side], metrics: Sequence[str] = DEFAULT_METRICS, *, factor: str = "") -> Compared:
@@ -98,6 +103,10 @@ def compare(sides: Sequence[Side], metrics: Sequence[str] = DEFAULT_METRICS, *, 
         claims=_claims(sides),
         refused=refused,
         between=_between(sides, metrics, factor),
+        priced=priced(
+            sides,
+            lambda side, name, variant, metric: _sessions(side.results.runs, name, variant, metric),
+        ),
     )
 
 
@@ -179,10 +188,26 @@ def _claims(sides: Sequence[Side]) -> list[ClaimBeside]:
     ]
     says = {verdict.claim.id: verdict.claim.says for side in sides for verdict in side.results.claims}
     return [
-        ClaimBeside(id=name, says=text, words=[known.get(name) for known in words])
+        ClaimBeside(
+            id=name,
+            says=text,
+            words=[known.get(name) for known in words],
+            everywhere=_everywhere([known.get(name) for known in words]),
+        )
         for name, text in says.items()
         if any(known.get(name) not in (None, "not testable here") for known in words)
     ]
+
+
+def _everywhere(words: Sequence[VerdictWord | None]) -> str:
+    known = set(words)
+    if known <= {"holds here"}:
+        return "holds everywhere"
+    if known <= {"does not hold here"}:
+        return "holds nowhere"
+    if {"holds here", "does not hold here"} <= known:
+        return "holds not everywhere"
+    return "not decided everywhere"
 
 
 # --- between bundles ---------------------------------------------------------------------------

@@ -24,7 +24,13 @@ def make_document(compared: Compared) -> Document:
         tallies={},
         facts={bundle.letter: _told(bundle) for bundle in compared.bundles},
         flags=list(_flags(compared)),
-        sections=[_differences(compared), _effects(compared), *_claims(compared), _between(compared)],
+        sections=[
+            _differences(compared),
+            _effects(compared),
+            *_claims(compared),
+            *_priced(compared),
+            _between(compared),
+        ],
     )
 
 
@@ -130,15 +136,49 @@ def _claims(compared: Compared) -> Iterator[Section]:
         yield Section(
             title="Claims",
             table=Table(
-                header=["Claim", "It says", *_letters(compared)],
+                header=["Claim", "It says", "Everywhere?", *_letters(compared)],
                 rows=[
-                    [one.id, one.says, *(word or NOTHING for word in one.words)] for one in compared.claims
+                    [one.id, one.says, one.everywhere, *(word or NOTHING for word in one.words)]
+                    for one in compared.claims
                 ],
-                words=2 + len(compared.bundles),
+                words=3 + len(compared.bundles),
                 prose=[1],
                 rest="the answer with --json",
             ),
         )
+
+
+# --- price -------------------------------------------------------------------------------------
+
+
+def _priced(compared: Compared) -> Iterator[Section]:
+    if compared.priced:
+        yield Section(
+            title="CPU time of a request, and what a million of them cost",
+            table=Table(
+                header=["Experiment", "Variant", *_letters(compared)],
+                rows=[
+                    [one.experiment, one.variant, *map(_price, one.cpu_ms, one.per_million)]
+                    for one in compared.priced
+                ],
+                words=2,
+                rest="the answer with --json",
+            ),
+            notes=[
+                "CPU-ms per request of all services, median over the sessions: price of a million requests.",
+                (
+                    "The price is that of the CPU time alone, at each machine's price by the hour over its CPUs, as given "
+                    "when it was rented. A machine that is not full costs more a request, and the load generator's is left "
+                    "out. Absolute times of different machines have no verdict: the ratios above have."
+                ),
+            ],
+        )
+
+
+def _price(cpu_ms: float | None, per_million: float | None) -> str:
+    if cpu_ms is None:
+        return NOTHING
+    return f"{number(cpu_ms)}: {'price not told' if per_million is None else f'{per_million:.4g}'}"
 
 
 # --- between -----------------------------------------------------------------------------------

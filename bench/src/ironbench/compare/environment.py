@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 UNKNOWN = "not told"
 
-_SKIPPED = ("schema", "name", "layout")
-"""Of a host's facts: no facts, or told better by the runs."""
+_SKIPPED = ("schema", "name", "layout", "services")
+"""Of a host's facts: no facts, or told better by the runs and by which hosts stand for each other."""
 
 
 class Side(Record, frozen=True, kw_only=True):
@@ -115,10 +115,14 @@ def host_facts(side: Side, host: str) -> dict[str, str]:
     return facts
 
 
+def services_of(told: dict) -> list[str]:
+    """Return which services a host has, by its facts; bundles of before ``services`` tell those that ran."""
+    return told.get("services") or sorted(told.get("nofile", {}))
+
+
 def _role(side: Side, host: str) -> str:
-    """What a host's layout gives CPUs to is the same on every host, so the services that ran tell it."""
-    told = side.results.environment.get(host, {})
-    return " ".join(sorted(told.get("nofile", {})))
+    """What a host's layout gives CPUs to is the same on every host, so its services tell it."""
+    return " ".join(services_of(side.results.environment.get(host, {})))
 
 
 def _layout(side: Side, host: str) -> CoreLayout | None:

@@ -47,6 +47,9 @@ def describe(host: Host) -> HostFacts:
         kept_awake=_kept_awake(host),
         quiet=quiet.told(),
         images={s.name: containers.image(s) for s in host.services if s.slice and system.active(s.unit)},
+        machine=host.machine,
+        nominal_mhz=topology.nominal_mhz(),
+        services=sorted(service.name for service in host.services),
     )
 
 

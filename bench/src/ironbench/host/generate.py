@@ -77,6 +77,7 @@ def load(place: Place, told: LoadShare | None = None) -> dict:
         {
             "Slice": place.host.slice,
             "CPUAffinity": place.host.layout.load_generator,
+            "AllowedCPUs": place.host.layout.load_generator,
             "LimitNOFILE": str(NOFILE),
             "RemainAfterExit": "yes",
             "RuntimeMaxSec": str(session.longest_s + OVERDUE_S),

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 SPARE_S = 60.0
 """Life of an observer beyond the longest session: the controller's way from step to step."""
-START_DEADLINE_S = 10.0
+START_DEADLINE_S = 60.0
+"""What an observer may take until it has written something: interpreters start slowly where CPUs are emulated."""
 POLL_S = 0.05
 
 

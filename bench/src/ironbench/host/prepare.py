@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ironbench.host.place import Place
     from ironbench.records import HostCommands, Service
 
-HEALTH_DEADLINE_S = 30.0
+HEALTH_DEADLINE_S = 300.0
+"""What the app may take from its start until it answers: minutes where CPUs are emulated. One that fails is seen at once."""
 HEALTH_POLL_S = 0.05
 RECOVERY_S = 20.0
 """What services may take to find a peer again that had been stopped (a pooler waits between logins)."""

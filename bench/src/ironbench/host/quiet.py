@@ -242,14 +242,27 @@ def _set(name: str, cpus: str) -> None:
 
 def _confine(name: str, wanted: str) -> QuietStep:
     _set(name, wanted)
+    effective = _effective(name)
+    return QuietStep(wanted=wanted, effective=effective, ok=_cpus(effective) == _cpus(wanted))
+
+
+def _effective(name: str) -> str:
     # A slice without a cgroup, such as user.slice before the first login, gets it from the property.
-    effective = proc.read_or_none(proc.unified_mount() / name / "cpuset.cpus.effective") or _property(name)
-    ok = parse_cpu_list(effective.replace(" ", ",")) == parse_cpu_list(wanted)
-    return QuietStep(wanted=wanted, effective=effective, ok=ok)
+    return proc.read_or_none(proc.unified_mount() / name / "cpuset.cpus.effective") or _property(name)
+
+
+def _cpus(text: str) -> list[int]:
+    """Of a kernel CPU list or of systemd's, which has spaces."""
+    return parse_cpu_list(text.replace(" ", ","))
 
 
 def _give_back(name: str, before: str | None) -> None:
-    _set(name, before or "")
+    # The kernel empties no cpuset that has processes (ENOSPC, which systemd only writes to the journal): a slice that
+    # had no CPUs of its own gets all there are, which is the same.
+    had = before or (proc.unified_mount() / "cpuset.cpus.effective").read_text().strip()
+    _set(name, had)
+    if _cpus(_effective(name)) != _cpus(had):
+        raise IronbenchError(f"{name} to CPUs {had}")
     if before is None:
         # An empty property would stay, and hide one that is set elsewhere.
         _drop_in(name).unlink(missing_ok=True)

@@ -56,6 +56,24 @@ def cpu_model() -> str:
     return model[1] if model else platform.machine()
 
 
+def nominal_mhz() -> float | None:
+    """Return the clock that the first CPU is sold with, in MHz; None where nothing tells it.
+
+    A virtual machine without a cpufreq driver of its own has it in /proc/cpuinfo, where a real one has the clock of
+    this moment.
+    """
+    base = _read(SYSTEM / "cpu/cpu0/cpufreq/base_frequency")
+    if base:
+        return int(base) / 1000
+    named = re.search(r"@ ([\d.]+)GHz", cpu_model())
+    if named:
+        return round(float(named[1]) * 1000, 3)
+    first = next(iter(_cpuinfo().values()), {})
+    flags = first.get("flags", "").split()
+    told = "hypervisor" in flags and "aperfmperf" not in flags and not (SYSTEM / "cpu/cpu0/cpufreq").exists()
+    return float(first["cpu MHz"]) if told and "cpu MHz" in first else None
+
+
 def _cpuinfo() -> dict[str, dict[str, str]]:
     """Return the paragraphs of /proc/cpuinfo by the CPU's number."""
     found: dict[str, dict[str, str]] = {}

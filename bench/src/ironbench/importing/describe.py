@@ -13,6 +13,7 @@ from ironbench.errors import IronbenchError
 from ironbench.importing.files import parse_window, read_bytes
 from ironbench.judge import WRK2
 from ironbench.records import SCHEMA, CoreLayout, Experiment, PlannedRun, Protocol, Record, Study
+from ironbench.refusal import why_refused
 from ironbench.study import check_study
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def read_description(path: Path) -> Description:
     try:
         described = msgspec.yaml.decode(read_bytes(path), type=Description)
     except msgspec.DecodeError as error:
-        raise IronbenchError(f"{path} does not describe logs: {' '.join(str(error).split())}.") from error
+        raise IronbenchError(f"{path} does not describe logs: {why_refused(error, Description)}.") from error
     if described.schema != SCHEMA:
         raise IronbenchError(
             f"{path} has schema {described.schema}, and this ironbench reads schema {SCHEMA} only."

@@ -7,7 +7,8 @@ waits: it uses no CPU while a phase runs.
 from __future__ import annotations
 
 import multiprocessing
-from contextlib import ExitStack
+import signal
+from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from multiprocessing.connection import wait
 from time import monotonic_ns
@@ -24,7 +25,7 @@ from ironbench.load.worker import Ended, serve
 from ironbench.records import Gate, Landing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection as Pipe
     from multiprocessing.context import ForkProcess
 
@@ -74,6 +75,16 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     landing: Landing | None = None
 
 
+@contextmanager
+def _sigterm_waits() -> Iterator[None]:
+    """Python swallows what a handler raises within its own hooks of a fork, and the signal would be lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Crew:
     """The processes of one load."""
 
@@ -98,7 +109,8 @@ class Crew:
             process = context.Process(target=serve, args=arguments, daemon=True)
             self._processes.append(process)
             self.pipes.append(ours)
-            process.start()
+            with _sigterm_waits():
+                process.start()
             theirs.close()
         for pipe in self.pipes:
             _receive(pipe)

@@ -18,6 +18,7 @@ from ironbench.load.schedule import Schedule, deal, make_schedule, share_of
 from ironbench.load.stream import FileStream, Stream, read_requests
 from ironbench.load.template import Template, process_token
 from ironbench.records import SCHEMA, LoadSpec
+from ironbench.refusal import why_refused
 
 if TYPE_CHECKING:
     from ironbench.records import Load
@@ -111,7 +112,7 @@ def read_spec(path: Path) -> LoadSpec:
             )
         spec = msgspec.json.decode(data, type=LoadSpec)
     except msgspec.DecodeError as error:
-        raise IronbenchError(f"{path} is not a load spec: {error}.") from error
+        raise IronbenchError(f"{path} is not a load spec: {why_refused(error, LoadSpec)}.") from error
     background = spec.background
     checks = (
         (

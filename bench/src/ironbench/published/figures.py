@@ -11,6 +11,7 @@ import msgspec
 
 from ironbench.errors import IronbenchError
 from ironbench.records import SCHEMA, PublishedSeries, Record
+from ironbench.refusal import why_refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -227,9 +228,7 @@ def _read(path: Path, kind: type[T]) -> T | None:
         record = msgspec.yaml.decode(raw, type=kind)
     except msgspec.DecodeError as error:
         what = "tables" if kind is Tables else "runs"
-        raise IronbenchError(
-            f"{path} does not hold published {what}: {' '.join(str(error).split())}."
-        ) from error
+        raise IronbenchError(f"{path} does not hold published {what}: {why_refused(error, kind)}.") from error
     if record.schema != SCHEMA:
         raise IronbenchError(
             f"{path} has schema {record.schema}, and this ironbench reads schema {SCHEMA} only."

@@ -158,8 +158,7 @@ def chart(drawing: FlameDrawing, summary: FlameSummary) -> Chart:
         marks.append(Box(x=x, y=y, width=width, height=ROW - 1, css=css, label=_label(frame, whole, drawing)))
         room = int((width - 4) / CHARACTER)
         if room >= 4:
-            text = frame.name if len(frame.name) <= room else f"{frame.name[: room - 1]}…"
-            marks.append(Words(x=x + 2, y=y + 11.5, text=text, css="fl-text"))
+            marks.append(Words(x=x + 2, y=y + 11.5, text=in_room(frame.name, room), css="fl-text"))
     return Chart(
         title=drawing.title,
         description=f"Flame graph of {drawing.title}, in {drawing.unit}; the table below has the named functions.",
@@ -169,6 +168,13 @@ def chart(drawing: FlameDrawing, summary: FlameSummary) -> Chart:
         caption=_caption(drawing),
         table=_table(drawing, summary),
     )
+
+
+def in_room(name: str, room: int) -> str:
+    """Return what fits of ``function (file)`` into so many characters: the function's own name stays longest."""
+    qualified = name.partition(" (")[0]
+    own = qualified.rpartition(".")[2]
+    return next((text for text in (name, qualified, own) if len(text) <= room), f"{own[: room - 1]}…")
 
 
 def file_svg(drawing: FlameDrawing, summary: FlameSummary) -> bytes:
