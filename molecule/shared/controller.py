@@ -23,11 +23,14 @@ def command(playbook: str, inventory: str, *arguments: str) -> list[str]:
     return ["ansible-playbook", "-i", str(source), str(REPOSITORY / playbook), *arguments]
 
 
-def play(playbook: str, inventory: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def play(
+    playbook: str, inventory: str, *arguments: str, strategy: str = "mitogen_linear"
+) -> subprocess.CompletedProcess[str]:
+    """Run it to its end, at most 15 min. Mitogen's strategy takes half as long as Ansible's own, ``linear``."""
     return subprocess.run(
         command(playbook, inventory, *arguments),
         cwd=REPOSITORY,
-        env=environment(),
+        env=environment() | {"ANSIBLE_STRATEGY": strategy},
         capture_output=True,
         text=True,
         check=False,
