@@ -1,12 +1,14 @@
 #!/bin/bash
 # Runs what it is told, scenarios of Molecule by their names, and `lint` and `unit` as make knows them; prints a line for
-# each, and the end of the log of one that failed. Two run side by side, since one waits half of its time; those whose
-# clocks or machine need the CPUs run alone. The first scenario makes the images that the others find.
+# each, and the end of the log of one that failed. Two run side by side, since one waits half of its time, and those that
+# take longest begin, so that none of them is left over; one whose clocks need the CPUs runs alone. The first scenario
+# makes the images that the others find.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p .cache/molecule
 first=default
-alone=" bench eight_cpus "
+longest=(eight_cpus auth_app docker_services unit site)
+alone=" bench "
 lanes=2
 # The engine's socket belongs to root.
 if [ "$(id -u)" = 0 ]; then as_root=(); else as_root=(sudo --preserve-env env "PATH=$PATH"); fi
@@ -33,19 +35,23 @@ start() {
   running=$((running + 1))
 }
 
-serial=() side_by_side=()
-for job in "$@"; do
-  case "$job" in
-    lint) start lint ;;
-    "$first")
-      rm -f ".cache/molecule/$first.log"
-      start "$first"
-      until grep -qs '> create\] Executed' ".cache/molecule/$first.log" || ! kill -0 $! 2>/dev/null; do sleep 1; done ;;
-    *) if [[ $alone == *" $job "* ]]; then serial+=("$job"); else side_by_side+=("$job"); fi ;;
-  esac
+ordered=" "
+for job in "$first" lint "${longest[@]}" "$@"; do
+  if [[ " $* " == *" $job "* && $ordered$alone != *" $job "* ]]; then ordered+="$job "; fi
 done
-for job in "${side_by_side[@]}"; do start "$job"; done
+images_by=
+for job in $ordered; do
+  if [ -n "$images_by" ] && [ "$job" != lint ]; then
+    until grep -qs '> create\] Executed' ".cache/molecule/$first.log" || ! kill -0 "$images_by" 2>/dev/null; do sleep 1; done
+    images_by=
+  fi
+  rm -f ".cache/molecule/$job.log"
+  start "$job"
+  if [ "$job" = "$first" ]; then images_by=$!; fi
+done
 while [ "$running" -gt 0 ]; do one_ended; done
-for job in "${serial[@]}"; do run "$job"; count $?; done
+for job in $alone; do
+  if [[ " $* " == *" $job "* ]]; then run "$job"; count $?; fi
+done
 echo "tests: $passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
