@@ -2,7 +2,7 @@
 
 sar stamps a sample with the second at which it was taken; it covers the interval before that. The
 observer takes its samples just after whole seconds of CLOCK_REALTIME, so the stamp is exact to
-some 10 ms.
+some 40 ms.
 """
 
 from __future__ import annotations

@@ -36,8 +36,6 @@ LAST_SAMPLE_S = 3.0
 """What observers that live may take after the window's end to write the last that is read of it, on a busy machine too:
 the sampler its next tenth of a second, sar its sample of the last whole second. Who has not by then is judged so."""
 LAST_SAMPLE_POLL_S = 0.02
-FILE_TIME_NS = 10_000_000
-"""A file's time is that of the kernel's last tick, which is at most so old (CONFIG_HZ is 100 or more)."""
 
 
 class Ended(Record, frozen=True, kw_only=True):
@@ -163,7 +161,7 @@ def _wait_for_last_sample(place: Place) -> None:
     deadline = time.monotonic() + LAST_SAMPLE_S
     while time.monotonic() < deadline:
         sar_ns = place.sar_data.stat().st_mtime_ns if place.sar_data.exists() else 0
-        if sar_ns >= second_ns - FILE_TIME_NS and _last_sample_ns(place) >= drained_ns:
+        if sar_ns >= second_ns and _last_sample_ns(place) >= drained_ns:
             return
         time.sleep(LAST_SAMPLE_POLL_S)
 
