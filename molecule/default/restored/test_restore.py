@@ -20,8 +20,8 @@ EVERYTHING = ("--extra-vars", json.dumps({"restore_data": True, "restore_package
 SNAPSHOT = REPOSITORY / "molecule/shared/snapshot.py"
 
 
-def restore(*arguments: str, strategy: str = "mitogen_linear") -> subprocess.CompletedProcess[str]:
-    done = play("playbooks/restore.yml", "default", *arguments, strategy=strategy)
+def restore(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+    done = play("playbooks/restore.yml", "default", *arguments, **options)
     assert done.returncode == 0, done.stdout
     return done
 
