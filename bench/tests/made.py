@@ -239,12 +239,14 @@ def write_raw(
     after=None,
     foreign=0.0,
     steal=0.0,
+    quiet_share=0.0,
+    late_share=0.0,
     slow_callbacks=None,
     search=None,
 ):
-    """Write what one host leaves behind; the app uses ``app_share`` of each of its CPUs.
+    """Write what one host leaves behind; the app uses ``app_share`` of each of its CPUs in the window.
 
-    ``slow_callbacks`` makes the debug log of a session's app.
+    It uses ``quiet_share`` of them in the quiet time before, and ``late_share`` in the second after. ``slow_callbacks`` makes the debug log of a session's app.
     """
     directory = raw / "box"
     rate = session.experiment.load.rate
@@ -264,7 +266,7 @@ def write_raw(
         "after.json": after or snapshot(10),
     }.items():
         (directory / name).write_bytes(msgspec.json.encode(record))
-    (directory / "cgroup.jsonl").write_text(_cgroup(app_share, foreign))
+    (directory / "cgroup.jsonl").write_text(_cgroup(app_share, foreign, quiet_share, late_share))
     (directory / "sar.json").write_text(_sar(app_share, foreign, steal))
     (directory / "sar.txt").write_text("sar\n")
     if slow_callbacks is not None:
@@ -301,7 +303,7 @@ def _shares(app_share):
     return (app_share, app_share, 0.11, 0.11, 0.02, 0.0, 0.01, 0.01)
 
 
-def _cgroup(app_share, foreign):
+def _cgroup(app_share, foreign, quiet_share, late_share):
     rates = {
         "app": 2 * app_share,
         "postgresql": 0.2,
@@ -315,11 +317,16 @@ def _cgroup(app_share, foreign):
     for tenth in range(-30, 120):
         ns = SECOND * S + tenth * S // 10
         in_window = min(max(ns - START, 0), DRAINED - START) / S
+        # Of each of the app's two CPUs, seconds of work outside of the window.
+        outside = quiet_share * min(max(ns - START + 1.5 * S, 0), 1.5 * S) / S
+        outside += late_share * min(max(ns - DRAINED, 0), S) / S
         usage = [round(1e6 * rate * in_window) for rate in rates.values()]
+        usage[0] += round(1e6 * 2 * outside)
         usage += [sum(usage), round(1e6 * 0.01 * (tenth + 30) / 10)]
         elapsed = (tenth + 30) / 10
         busy = [
-            (share + (foreign if cpu < 2 else 0)) * in_window for cpu, share in enumerate(_shares(app_share))
+            (share + (foreign if cpu < 2 else 0)) * in_window + (outside if cpu < 2 else 0)
+            for cpu, share in enumerate(_shares(app_share))
         ]
         stat = [[0, 0, 0, round(100 * (elapsed - b)), 0, 0, 0, 0] for b in busy]
         lines.append(json.dumps([ns, usage, stat, [3500.0] * 8]))

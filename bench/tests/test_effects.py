@@ -84,10 +84,11 @@ def test_five_blocks_give_a_value_and_no_call():
 
 
 def test_unusable_blocks_are_left_out_and_named():
-    base = {1: 10.0, 2: 10.0, 3: 0.0, 4: 10.0, 5: None, 7: None}
-    final = {1: 5.0, 2: -1.0, 3: 5.0, 6: 5.0, 7: 5.0}
+    good = range(8, 26)
+    base = {1: 10.0, 2: 10.0, 3: 0.0, 4: 10.0, 5: None, 7: None, **dict.fromkeys(good, 10.0)}
+    final = {1: 5.0, 2: -1.0, 3: 5.0, 6: 5.0, 7: 5.0, **dict.fromkeys(good, 5.0)}
     made = compare(ME, final, base, margin=0.02)
-    assert made.per_block == {1: 0.5}
+    assert made.per_block == dict.fromkeys((1, *good), 0.5)
     assert made.left_out == {
         2: "final has -1, and a ratio needs a positive figure",
         3: "baseline has 0, and a ratio needs a positive figure",
@@ -127,8 +128,8 @@ def test_each_variant_against_the_first_and_the_one_before():
         {("optimization-1", "baseline"): 0.8, ("final", "baseline"): 0.4, ("final", "optimization-1"): 0.5}
     )
     assert {one.metric for one in made} == {
-        "app_cpu_ms", "sum_cpu_ms", "core_usr", "core_busy", "latency_mean", "latency_p50", "latency_max",
-        "latency_stdev", "achieved_rps",
+        "app_cpu_ms", "app_gross_cpu_ms", "sum_cpu_ms", "sum_gross_cpu_ms", "core_usr", "core_busy", "latency_mean",
+        "latency_p50", "latency_max", "latency_stdev", "achieved_rps",
     }  # fmt: skip
 
 
@@ -231,7 +232,8 @@ def test_several_runs_of_a_session_are_one_figure():
 def test_sar_run_alone_has_no_latency():
     runs = [run_of(1, "baseline", number=0), run_of(1, "final", number=0)]
     _, made = effects_of(runs)
-    assert {one.metric for one in made} == {"app_cpu_ms", "sum_cpu_ms", "core_usr", "core_busy"}
+    gross = {"app_gross_cpu_ms", "sum_gross_cpu_ms"}
+    assert {one.metric for one in made} == {"app_cpu_ms", "sum_cpu_ms", "core_usr", "core_busy"} | gross
 
 
 def test_packed_layout_is_noted():
@@ -250,10 +252,12 @@ def test_services_and_their_sums():
     cpu = [service_cpu(name, ms) for name, ms in (("app", 8.0), ("postgresql", 3.0), ("pgbouncer", 1.0))]
     run = run_of(1, "final", cpu=[*cpu, service_cpu("load_generator", 50.0), service_cpu("other", 9.0)])
     found = {name: figure(name, run) for name in METRICS if METRICS[name].unit == "CPU-ms"}
-    assert found == {
+    net = {
         "app_cpu_ms": 8.0, "postgresql_cpu_ms": 3.0, "pgbouncer_cpu_ms": 1.0, "valkey_cpu_ms": None,
         "database_cpu_ms": 4.0, "sum_cpu_ms": 12.0,
     }  # fmt: skip
+    # Nobody is idle here, so the gross figures are the same.
+    assert found == net | {METRICS[name].gross: value for name, value in net.items()}
     bare = run_of(1, "final", cpu=[])
     assert {figure(name, bare) for name in found} == {None}
 

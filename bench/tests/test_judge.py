@@ -217,6 +217,18 @@ def test_service_gone_or_not_there_before():
     assert faults(before=with_unit(-20, "valkey", active="inactive")) == ["service-interrupted"]
 
 
+def test_a_job_of_a_services_own_in_the_quiet_time_is_no_idle_rate():
+    """As autovacuum: its rate would be taken off PostgreSQL's work under load."""
+    job = service_cpu("postgresql", total_ms=48.0, idle_ms_per_s=30.0)
+    assert faults(cpu=[service_cpu(), job]) == ["idle-work"]
+    steady = replace(job, total_ms=480.0)  # as much under load: it polls
+    assert faults(cpu=[service_cpu(), steady]) == []
+    small = replace(job, idle_ms_per_s=3.0, total_ms=10.0)
+    assert faults(cpu=[service_cpu(), small]) == []
+    of_the_app = service_cpu(total_ms=48.0, idle_ms_per_s=30.0)
+    assert faults(cpu=[of_the_app]) == []
+
+
 # --- outcomes ----------------------------------------------------------------------------------
 
 

@@ -99,11 +99,11 @@ def test_what_every_report_says(reported, name):
     ):
         assert sentence in text, sentence
     assert "Packed layout" not in text
-    assert "Unfinished" not in text
+    assert "before the plan is complete" not in text
 
 
 def test_figures_in_the_terminal(reported):
-    (row,) = re.findall(r"CPU per request: app, CPU-ms +(.+)", reported[1]["terminal"])
+    (row,) = re.findall(r"(?m)^ *CPU per request: app, CPU-ms +(.+)", reported[1]["terminal"])
     app = [float(figure) for figure in re.findall(r"[\d.]+(?= \(|  |$)", row)[:3]]
     per_request = [2 * share * 8_200 / 24 for share in (0.4, 0.3, 0.25)]
     assert app == pytest.approx(per_request, rel=0.02)
@@ -118,10 +118,10 @@ def test_results_are_a_typed_record(reported):
 
 def test_unfinished_bundle_says_so(tmp_path):
     bundle = new_bundle(tmp_path)
-    assert "Unfinished: 0 of 18 runs are sealed." in write_report(bundle)[1]
+    assert "0 of 18 runs are sealed, and there is no verdict" in write_report(bundle)[1]
     seal_next(bundle, tmp_path)
-    assert "Unfinished: 1 of 18 runs are sealed." in write_report(bundle)[1]
-    assert "Unfinished: 1 of 18" in (bundle / "report.md").read_text()
+    assert "1 of 18 runs are sealed, and there is no verdict" in write_report(bundle)[1]
+    assert "1 of 18 runs are sealed, and there is no verdict" in (bundle / "report.md").read_text()
 
 
 def test_packed_layout_gives_no_verdict_on_latency(tmp_path):

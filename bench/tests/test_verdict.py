@@ -135,8 +135,8 @@ def test_too_few_blocks(blocks, told):
 def test_blocks_without_a_figure_are_said():
     effect = compare(CPU, dict.fromkeys(range(1, 11), 0.0), dict.fromkeys(range(1, 11), 1.0), margin=0.02)
     assert verdict(CLAIM, effect).reason == (
-        "Too few runs for a verdict: 0 blocks, 6 are needed; 10 left out, as block 1: final has 0, and a ratio "
-        "needs a positive figure."
+        "No verdict: final or baseline has no positive figure in 10 of 10 blocks: around zero, it forms no "
+        "ratio."
     )
 
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 NO_FIGURE = "no figure"
 """Start of the reason why a block is left out although its run is there."""
 
+AROUND_ZERO_SHARE = 0.1
+"""Of the blocks that have both figures, in which one may be zero or less: beyond, what is left is chosen by its sign."""
+
 
 def make_effects(
     plan: Plan,
@@ -94,10 +97,11 @@ def compare(
     """Compare two sides by their figures of the same blocks.
 
     A block of which a side has no figure (None: its run does not have it), or one that is not positive, is
-    left out and named.
+    left out and named. With more than AROUND_ZERO_SHARE of the latter there is no effect.
     """
     numerators, denominators, blocks = [], [], []
     left_out = {}
+    around_zero = _around_zero(comparison, variant, against)
     for block in sorted({*variant, *against}):
         above, below = variant.get(block), against.get(block)
         why = _unusable(comparison.variant, variant, block) or _unusable(comparison.against, against, block)
@@ -107,10 +111,11 @@ def compare(
         numerators.append(above)
         denominators.append(below)
         blocks.append(block)
-    if not blocks:
+    if around_zero or not blocks:
         return Effect(
             comparison=comparison, value=None, low=None, high=None, coverage=None, blocks=0, p=None,
-            margin=margin, call="too few runs", packed=packed, left_out=left_out,
+            margin=margin, call="undecided" if around_zero else "too few runs", packed=packed,
+            withheld=around_zero, left_out=left_out,
         )  # fmt: skip
     made = ratio(numerators, denominators)
     return Effect(
@@ -136,6 +141,20 @@ def make_noise(comparison: Comparison, again: Figures, first: Figures, *, packed
     """
     effect = compare(comparison, again, first, margin=MIN_MARGIN, packed=packed)
     return Noise(effect=effect, floor=None if effect.low is None else farthest(effect.low, effect.high))
+
+
+def _around_zero(comparison: Comparison, variant: Figures, against: Figures) -> list[str]:
+    """Say that too many blocks have a figure that forms no ratio; empty when few do."""
+    both = [
+        (above, below)
+        for block, above in variant.items()
+        if above is not None and (below := against.get(block)) is not None
+    ]
+    none = sum(min(pair) <= 0 for pair in both)
+    if none <= AROUND_ZERO_SHARE * len(both):
+        return []
+    sides = f"{comparison.variant} or {comparison.against}"
+    return [f"{sides} has no positive figure in {none} of {len(both)} blocks: around zero, it forms no ratio"]
 
 
 def _unusable(side: str, figures: Figures, block: int) -> str:

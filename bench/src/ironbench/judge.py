@@ -148,6 +148,14 @@ DISAGREEMENT_FLOOR = Threshold(
     packed=0.02,
     reason="of the CPUs' time; below, a timer or a kernel thread is enough",
 )
+IDLE_WORK = Threshold(
+    limit=0.02,
+    packed=0.02,
+    reason="of what all services did in the window; so much is taken off as idle work only where it is that, and a "
+    "service that does more per second in the quiet time than under load does something of its own then, as "
+    "PostgreSQL's autovacuum and checkpoints are. Not the app: what it moves into the quiet time is its own doing, and "
+    "the gross figure tells",
+)
 SATURATION = Threshold(
     limit=0.99,
     packed=0.99,
@@ -209,6 +217,7 @@ def _instrument_faults(evidence: Evidence) -> Iterator[Finding]:
             yield from _generator_faults(evidence, generator.host, one)
     yield from _generators_apart(evidence)
     yield from _clock_offsets(evidence)
+    yield from _idle_work(evidence)
     for host in evidence.hosts:
         yield from _named(host, _steal(host))
         yield from _named(host, _throttling(host))
@@ -395,6 +404,30 @@ def _disagreement(host: HostEvidence, load: LoadResult) -> Iterator[Finding]:
                 f"{check.nonidle_ms:.0f} ms beyond their quiet rate (at most {at_least:.0f} ms apart)",
                 value=apart_ms,
                 threshold=at_least,
+            )
+
+
+def _idle_work(evidence: Evidence) -> Iterator[Finding]:
+    """Give the services that had a job of their own to do in the quiet time, whose rate is then no idle rate."""
+    span_s = (evidence.load.drained_ns - evidence.load.first_send_ns) / 1e9
+    services = [
+        (host.host.name, cpu)
+        for host in evidence.hosts
+        for cpu in host.cpu
+        if cpu.service in {service.name for service in host.host.services}
+    ]
+    limit_ms = IDLE_WORK.limit * sum(cpu.total_ms for _, cpu in services)
+    for host, cpu in services:
+        idle_ms = cpu.idle_ms_per_s * span_s
+        if cpu.service != "app" and idle_ms > limit_ms and idle_ms > cpu.total_ms:
+            yield Finding(
+                kind="idle-work",
+                detail=f"{cpu.service} worked {cpu.idle_ms_per_s:.1f} ms per second in the quiet time and "
+                f"{cpu.total_ms / span_s:.1f} under load, so it had a job of its own to do then (limit "
+                f"{limit_ms / span_s:.1f} ms per second)",
+                host=host,
+                value=idle_ms,
+                threshold=limit_ms,
             )
 
 

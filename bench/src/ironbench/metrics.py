@@ -10,9 +10,9 @@ from ironbench.cpus import parse_cpu_list
 from ironbench.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from ironbench.records import LoadResult, QueryExecution, Run
+    from ironbench.records import LoadResult, QueryExecution, Run, ServiceCpu
 
 SERVICES = ("app", "postgresql", "pgbouncer", "valkey")
 DATABASE = ("postgresql", "pgbouncer")
@@ -46,6 +46,10 @@ class Metric(Record, frozen=True, kw_only=True):
     latency: bool = False
     percentile: bool = False
     """There only with MIN_ABOVE samples above it."""
+    outcome: bool = False
+    """It is itself a figure of what became of the requests, so that errors do not stand in the way of a verdict on it."""
+    gross: str = ""
+    """Of a figure from which idle work is taken off: the metric that holds all work. A verdict needs both."""
     whole_cpus: bool = False
     """Read off CPUs and not off a service: on a packed layout it holds what others did there."""
     figure: Callable[[Run], float | None]
@@ -72,12 +76,38 @@ def sum_cpu_ms(run: Run) -> float | None:
     return math.fsum(figures.values()) if figures else None
 
 
+def gross_per_request_ms(run: Run) -> dict[str, float]:
+    """CPU-ms per request by service, idle work and what was put off beyond the window included."""
+    answered = run.load.completed + (run.background.completed if run.background else 0)
+    if not answered:
+        return {}
+    return {cpu.service: _gross_ms(cpu) / answered for cpu in run.cpu if cpu.service in SERVICES}
+
+
 def per_second_ms(run: Run) -> dict[str, float]:
     """CPU-ms per second by service in a run with a background, whose CPU-ms per request are of neither load."""
+    return _per_second(run, lambda cpu: cpu.net_ms)
+
+
+def gross_per_second_ms(run: Run) -> dict[str, float]:
+    """The same, idle work and what was put off beyond the window included."""
+    return _per_second(run, _gross_ms)
+
+
+def _gross_ms(cpu: ServiceCpu) -> float:
+    return cpu.total_ms + cpu.late_ms
+
+
+def _per_second(run: Run, work_ms: Callable[[ServiceCpu], float]) -> dict[str, float]:
     if run.background is None:
         return {}
     seconds = (run.load.drained_ns - run.load.first_send_ns) / 1e9
-    return {cpu.service: cpu.net_ms / seconds for cpu in run.cpu if cpu.service in SERVICES}
+    return {cpu.service: work_ms(cpu) / seconds for cpu in run.cpu if cpu.service in SERVICES}
+
+
+def idle_per_second_ms(run: Run) -> dict[str, float]:
+    """CPU-ms per second by service in the quiet time before the window."""
+    return {cpu.service: cpu.idle_ms_per_s for cpu in run.cpu if cpu.service in SERVICES}
 
 
 def errors(load: LoadResult) -> int:
@@ -105,19 +135,16 @@ def scheduler(run: Run, column: str, field: str) -> float | None:
     return next((getattr(one, field) for one in columns if one is not None), None)
 
 
-def _service(name: str) -> Callable[[Run], float | None]:
-    return lambda run: per_request_ms(run).get(name)
+def _of_services(
+    figures: Callable[[Run], dict[str, float]], names: Sequence[str] = SERVICES
+) -> Callable[[Run], float | None]:
+    """Return the sum of a figure over those of the services that have it."""
 
+    def figure(run: Run) -> float | None:
+        found = [value for name, value in figures(run).items() if name in names]
+        return math.fsum(found) if found else None
 
-def _sum_per_second(run: Run) -> float | None:
-    figures = per_second_ms(run)
-    return math.fsum(figures.values()) if figures else None
-
-
-def _database(run: Run) -> float | None:
-    figures = per_request_ms(run)
-    found = [figures[name] for name in DATABASE if name in figures]
-    return math.fsum(found) if found else None
+    return figure
 
 
 def _cores(field: str) -> Callable[[Run], float | None]:
@@ -154,21 +181,49 @@ def _latency(field: str) -> Callable[[LoadResult], float | None]:
 # --- the metrics -------------------------------------------------------------------------------
 
 
+PARTS: dict[str, tuple[str, Sequence[str]]] = {
+    **{name: (name, (name,)) for name in SERVICES},
+    "database": ("postgresql and pgbouncer", DATABASE),
+    "sum": ("sum", SERVICES),
+}
+"""Title and services of what CPU work is told of, by the start of its metrics' names."""
+
+
+def _net_and_gross(start: str, per: str, end: str, unit: Unit, services: Sequence[str]) -> Iterator[Metric]:
+    of_request = unit == "CPU-ms"
+    net, gross = (
+        (per_request_ms, gross_per_request_ms) if of_request else (per_second_ms, gross_per_second_ms)
+    )
+    yield Metric(
+        name=f"{start}{end}",
+        title=f"CPU per {per}",
+        unit=unit,
+        source="host",
+        gross=f"{start}gross_{end}",
+        figure=_of_services(net, services),
+    )
+    yield Metric(
+        name=f"{start}gross_{end}",
+        title=f"Gross CPU per {per}",
+        unit=unit,
+        source="host",
+        figure=_of_services(gross, services),
+    )
+
+
 def _of_hosts() -> Iterator[Metric]:
-    for name, title, figure in (
-        ("app_cpu_ms", "CPU per request: app", _service("app")),
-        ("postgresql_cpu_ms", "CPU per request: postgresql", _service("postgresql")),
-        ("pgbouncer_cpu_ms", "CPU per request: pgbouncer", _service("pgbouncer")),
-        ("valkey_cpu_ms", "CPU per request: valkey", _service("valkey")),
-        ("database_cpu_ms", "CPU per request: postgresql and pgbouncer", _database),
-        ("sum_cpu_ms", "CPU per request: sum", sum_cpu_ms),
-    ):
-        yield Metric(name=name, title=title, unit="CPU-ms", source="host", figure=figure)
-    for name, title, figure in (
-        ("app_cpu_ms_per_s", "CPU per second: app", lambda run: per_second_ms(run).get("app")),
-        ("sum_cpu_ms_per_s", "CPU per second: sum", _sum_per_second),
-    ):
-        yield Metric(name=name, title=title, unit="CPU-ms/s", source="host", figure=figure)
+    for name, (title, services) in PARTS.items():
+        yield from _net_and_gross(f"{name}_", f"request: {title}", "cpu_ms", "CPU-ms", services)
+    for name in ("app", "sum"):
+        title, services = PARTS[name]
+        yield from _net_and_gross(f"{name}_", f"second: {title}", "cpu_ms_per_s", "CPU-ms/s", services)
+        yield Metric(
+            name=f"{name}_idle_ms_per_s",
+            title=f"CPU per second in quiet: {title}",
+            unit="CPU-ms/s",
+            source="host",
+            figure=_of_services(idle_per_second_ms, services),
+        )
     for name, title, field in (
         ("core_usr", "App's CPUs, %usr, whole sar record", "usr_whole_record"),
         ("core_busy", "App's CPUs busy in the window", "busy"),
@@ -222,6 +277,7 @@ def _of_load(source: Source) -> Iterator[Metric]:
         unit="rps",
         lower_is_better=False,
         source=source,
+        outcome=True,
         figure=_of(source, lambda load: load.achieved_rps),
     )
     yield Metric(
@@ -229,6 +285,7 @@ def _of_load(source: Source) -> Iterator[Metric]:
         title=f"Errors and unexpected statuses{where}",
         unit="count",
         source=source,
+        outcome=True,
         figure=_of(source, errors),
     )
 

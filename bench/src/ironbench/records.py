@@ -746,6 +746,9 @@ class LoadResult(Record, frozen=True, kw_only=True):
     """By second of the window, the last one shorter if the window ends within it; None where the backend
     does not tell."""
     landing: Landing | None = None
+    gate_after: Gate | None = None
+    bodies_sampled: int = 0
+    bodies_wrong: int = 0
     alarms: list[Finding] = []
     """The generator's own warnings that it, or the system, was saturated."""
 
@@ -764,6 +767,8 @@ class ServiceCpu(Record, frozen=True, kw_only=True):
     per_request_ms: float
     """net_ms over the requests that were answered, in a run with a background those of both loads; 0 when
     none was."""
+    late_ms: float = 0.0
+    """Work in the quiet second after the window had drained: what was put off until then, and a second's idle work."""
     host: str = ""
     """Filled in when the run is sealed."""
 
@@ -1103,10 +1108,31 @@ class Effect(Record, frozen=True, kw_only=True):
     call: Call
     packed: bool = False
     """Measured on a packed layout: no verdict if the metric is a latency."""
+    withheld: list[str] = []
+    """Why the figures allow no verdict, whatever they say, each half a sentence; ``call`` is then no call."""
     per_block: dict[int, float] = {}
     """Ratio by block."""
     left_out: dict[int, str] = {}
     """Why a block has no ratio, by block."""
+
+
+class Conduct(Record, frozen=True, kw_only=True):
+    """What one side of an experiment did with the requests of its counted runs, background included."""
+
+    experiment: str
+    side: str
+    requests: int
+    """That were due."""
+    failed: dict[str, int]
+    """Of them, by what became of them: ``unexpected status``, a kind of error, ``unsent``."""
+    bodies_sampled: int = 0
+    bodies_wrong: int = 0
+    crashes: int = 0
+    """Runs in which the service ended by itself."""
+    gates: int = 0
+    """Runs after which the service no longer answered as the experiment expects."""
+    withheld: list[str] = []
+    """Why no comparison with this side allows a verdict, each half a sentence; empty when all is well."""
 
 
 class Noise(Record, frozen=True, kw_only=True):
@@ -1313,7 +1339,8 @@ class Recorded(Record, frozen=True, kw_only=True):
     offered_rps: float = 0.0
     achieved_rps: float = 0.0
     errors: int = 0
-    """Of the window, unexpected statuses among them; these three are known when the recording is sealed."""
+    """Of the window, unexpected statuses among them; these four are known when the recording is sealed."""
+    conduct: Conduct | None = None
 
 
 class FlamePending(Record, frozen=True, kw_only=True):
@@ -1341,6 +1368,8 @@ class Share(Record, frozen=True, kw_only=True):
     recordings: int
     samples: int
     """Of all recordings together."""
+    withheld: list[str] = []
+    """Why it allows no verdict, each half a sentence."""
 
 
 class SpyCost(Record, frozen=True, kw_only=True):
@@ -1628,6 +1657,9 @@ class Results(Record, frozen=True, kw_only=True):
     """Sessions that came to nothing, each with its instrument faults, by the run's key and a number."""
     damaged: list[Finding] = []
     """Files that are not as they were sealed: what they tell is left out of all figures."""
+    withheld: list[str] = []
+    """Why nothing that was measured allows a verdict, each half a sentence: the plan is not finished, say."""
+    conduct: list[Conduct] = []
     noise: list[Noise] = []
     effects: list[Effect] = []
     claims: list[Verdict] = []

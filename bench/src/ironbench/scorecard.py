@@ -49,6 +49,7 @@ from ironbench.records import (
 )
 from ironbench.study import first_variant
 from ironbench.verdict import asked, judge_claims
+from ironbench.withheld import conducts, unfinished_plan, withhold, withhold_noise
 from ironbench.within import placement
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ HIDDEN = f"n<{MIN_ABOVE}"
 NOT_MEASURED = "not measured"
 WHERE_MEASURED = ("run_queue_max", "context_switches", "new_tasks", "blocked_ms", "highest_rps")
 """Metrics with a row only where a run has the figure."""
+
+BESIDE_NET = ("app_gross_cpu_ms", "app_idle_ms_per_s")
+"""What the net cost of the app leaves out."""
 
 
 def make_results(  # noqa: PLR0913 - a bundle has this many parts
@@ -96,6 +100,10 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         asked(claims, plan),
         latency=lambda several: merge([distributions[run.run.key] for run in several]),
     )
+    total = len(schedule(plan, runs))
+    withheld = unfinished_plan(len(runs), total, "runs")
+    of_sides = conducts(plan, counted)
+    noise, effects = withhold_noise(noise, of_sides, withheld), withhold(effects, of_sides, withheld)
     effects, verdicts = judge_claims(
         claims, effects, plan, published, query_plans=query_plans, flame_graphs=flame_graphs
     )
@@ -111,10 +119,12 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         window_s=plan.window_s,
         window_share=None if manifest.imported else window_share(plan, runs),
         sealed=len(runs),
-        total=len(schedule(plan, runs)),
+        total=total,
         scorecards=[_scorecard(plan, name, counted, distributions, merge) for name in plan.experiments],
         runs=[_figures(run, excluded.get(run.run.key, "")) for run in runs],
         cpu_check=_check_summaries(counted),
+        withheld=withheld,
+        conduct=of_sides,
         noise=noise,
         effects=effects,
         claims=verdicts,
@@ -225,11 +235,14 @@ def _scorecard(
         for service in SERVICES
     ]
     rows.append(over_sessions(f"{per_request}: sum", "CPU-ms", sum_cpu_ms))
+    rows += [
+        over_sessions(METRICS[name].title, METRICS[name].unit, METRICS[name].figure) for name in BESIDE_NET
+    ]
     if experiment.background is not None:
         rows += [
             over_sessions(metric.title, metric.unit, metric.figure)
             for metric in METRICS.values()
-            if metric.unit == "CPU-ms/s"
+            if metric.unit == "CPU-ms/s" and metric.gross
         ]
     return Scorecard(
         experiment=name,

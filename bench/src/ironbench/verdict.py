@@ -22,6 +22,7 @@ from ironbench.published import judge_record
 from ironbench.query_plan.summary import judge_scan
 from ironbench.records import Verdict
 from ironbench.stats import ALPHA, MIN_BLOCKS, MIN_MARGIN, blocks_for_family, farthest, holm
+from ironbench.withheld import gross_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -94,7 +95,8 @@ def judge_claims(  # noqa: PLR0913 - claims rest on this many kinds of evidence
         elif claim.kind == "share" and not claim.not_testable:
             word, reason = judge_share(claim, flame_graphs)
         else:
-            word, reason = _judge(claim, effect, plan, published)
+            gross = gross_of(effect, found) if effect else None
+            word, reason = _judge(claim, effect, gross, plan, published)
         measured = claim.kind in MEASURED
         verdicts.append(Verdict(claim=claim, word=word, reason=reason, effect=effect if measured else None))
     return effects, verdicts
@@ -127,14 +129,16 @@ def _needs_own_cpus(metric: str) -> bool:
 # --- one claim ---------------------------------------------------------------------------------
 
 
-def _judge(claim: Claim, effect: Effect | None, plan: Plan, published: Published | None) -> Words:
+def _judge(
+    claim: Claim, effect: Effect | None, gross: Effect | None, plan: Plan, published: Published | None
+) -> Words:
     why_not = _untestable(claim, effect, plan, published)
     if why_not:
         return UNTESTABLE, why_not
     if published is not None and claim.kind == "record":
         return judge_record(claim, published)
     assert effect is not None  # comparisons that claims rest on are always made
-    return _measured(claim, effect)
+    return _measured(claim, effect, gross)
 
 
 def _judge_query_plan(claim: Claim, effect: Effect | None, query_plans: Sequence[QueryPlanSummary]) -> Words:
@@ -159,12 +163,21 @@ def _settings(summary: QueryPlanSummary, case: str) -> set[str]:
     return {figures.setting for figures in summary.figures if figures.case == case}
 
 
-def _measured(claim: Claim, effect: Effect) -> Words:
+def _measured(claim: Claim, effect: Effect, gross: Effect | None = None) -> Words:
+    """Judge by the effect; ``gross`` is the same with idle work included, where there is such a figure."""
+    if effect.withheld:
+        return UNDECIDED, f"No verdict: {'; '.join(effect.withheld)}."
     too_few = _too_few(effect)
     if too_few:
         return UNDECIDED, too_few
     if claim.kind == "ratio":
-        return _ratio(claim, effect)
+        word, reason = _ratio(claim, effect)
+        if gross is None or gross.low is None or word == UNDECIDED:
+            return word, reason
+        other = _ratio(claim, gross)
+        if other[0] == word:
+            return word, reason
+        return UNDECIDED, f"{reason} With idle work included it is not so: {other[1]}"
     return _same(effect) if claim.expects == "same" else _direction(claim, effect)
 
 

@@ -30,6 +30,10 @@ SLICE = "slice"
 STAT_COLUMNS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 """Of a CPU's line in /proc/stat; ``user`` includes guest time, see proc_stat(5)."""
 OFF = [STAT_COLUMNS.index(name) for name in ("idle", "iowait", "steal")]
+LATE_S = 1.0
+"""After the last answer, in which work counts that a service has put off beyond the window: longer than a scheduler, a
+collector of garbage or a log needs to come to rest, and as short as a session of half a minute affords. Work that is
+put off for longer is not seen; docs/methodology.md says so."""
 JIFFY_MS = 10
 """Unit of /proc/stat (USER_HZ is 100 on all that Debian supports)."""
 
@@ -128,13 +132,15 @@ def service_cpu(
     generator. Kernel threads, interrupts, and what runs outside of the container are in no cgroup
     here.
 
-    With a background the work of the two loads cannot be told apart, so ``per_request_ms`` is over the
-    requests of both.
+    ``late_ms`` is what a service did between that sample and the first one at least LATE_S after ``drained``, idle
+    work included; 0 where the record ends before. With a background the work of the two loads cannot be told apart, so
+    figures per request are over the requests of both.
 
     Raises IronbenchError when the samples do not cover the quiet time and the window.
     """
     _must_cover(samples, load)
     cpus = {service.name: service.cpus for service in host.services}
+    own = set(cpus)
     cpus[LOAD_GENERATOR] = host.layout.load_generator
     measured = [name for name in samples.header.cgroups if name in cpus]
     completed = load.completed + (background.completed if background else 0)
@@ -143,6 +149,8 @@ def service_cpu(
         total_us, idle_us_per_ns = _work(samples, name, measured, load)
         span_ns = load.drained_ns - load.first_send_ns
         net_ms = (total_us - idle_us_per_ns * span_ns) / 1e3
+        # The generator works then: it writes its files.
+        late_ms = _late_us(samples, name, load) / 1e3 if name in own else 0.0
         result.append(
             ServiceCpu(
                 service=name,
@@ -152,6 +160,7 @@ def service_cpu(
                 idle_ms_per_s=idle_us_per_ns * 1e6,
                 net_ms=net_ms,
                 per_request_ms=net_ms / completed if completed else 0.0,
+                late_ms=late_ms,
             )
         )
     return result
@@ -218,6 +227,13 @@ def _work(samples: Samples, name: str, measured: list[str], load: LoadResult) ->
     last = (_at_or_before if name == LOAD_GENERATOR else _at_or_after)(samples, load.drained_ns)
     extra_ns = (samples.ns[last] - samples.ns[first]) - (load.drained_ns - load.first_send_ns)
     return _gained(samples, name, first, last) - idle * extra_ns, idle
+
+
+def _late_us(samples: Samples, name: str, load: LoadResult) -> float:
+    """Return microseconds of work in the second after the window had drained."""
+    first = _at_or_after(samples, load.drained_ns)
+    last = _at_or_after(samples, load.drained_ns + round(LATE_S * 1e9))
+    return _gained(samples, name, first, last) if last < len(samples.ns) else 0.0
 
 
 def _gained(samples: Samples, name: str, first: int, last: int) -> int:

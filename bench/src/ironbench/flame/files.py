@@ -17,6 +17,7 @@ from ironbench.flame.stacks import merge, parse
 from ironbench.host.record import RECORD
 from ironbench.ingest import LOAD, unpack
 from ironbench.records import FlamePlan, LoadResult, Recorded, Session
+from ironbench.withheld import conduct
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -152,6 +153,9 @@ def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> Recorded:
         offered_rps=load.offered_rps,
         achieved_rps=load.achieved_rps,
         errors=sum(load.errors.values()) + load.unexpected_status,
+        conduct=conduct(
+            due.experiment, due.side, [load], expect_saturation=session.experiment.expect_saturation
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from ironbench.flame.layout import layout
 from ironbench.flame.stacks import merge, share, working
 from ironbench.records import FlameDrawing, FlameSummary, Share, SpyCost, SpyMode
 from ironbench.stats import MIN_BLOCKS, estimate, ratio
+from ironbench.withheld import together, unfinished_plan
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -51,7 +52,7 @@ def summarise(plan: FlamePlan, recordings: Sequence[Recorded], seen: Seen) -> Fl
     return FlameSummary(
         plan=plan,
         sealed=len(recordings),
-        shares=list(_shares(plan, seen)),
+        shares=list(_shares(plan, recordings, seen)),
         costs=list(_costs(plan, recordings)),
         drawings=drawings(plan, recordings, seen, IN_REPORT),
     )
@@ -107,7 +108,14 @@ def _ms(
     return {stack: count * ms for stack, count in stacks.items()}
 
 
-def _shares(plan: FlamePlan, seen: Seen) -> Iterator[Share]:
+def _withheld(plan: FlamePlan, recordings: Sequence[Recorded], graph: str, variant: str) -> list[str]:
+    """Say why what was recorded of a graph and variant allows no verdict; empty when it does."""
+    unfinished = unfinished_plan(len(recordings), len(plan.runs), "recordings")
+    here = [one for one in recordings if (one.run.experiment, one.run.variant) == (graph, variant)]
+    return [*unfinished, *together([one.conduct for one in here if one.conduct is not None])]
+
+
+def _shares(plan: FlamePlan, recordings: Sequence[Recorded], seen: Seen) -> Iterator[Share]:
     for (graph, variant, mode), several in seen.items():
         samples = sum(merge(several).values())
         if samples < FEW_SAMPLES:
@@ -125,6 +133,7 @@ def _shares(plan: FlamePlan, seen: Seen) -> Iterator[Share]:
                 high=made.high,
                 recordings=len(found),
                 samples=samples,
+                withheld=_withheld(plan, recordings, graph, variant),
             )
 
 
@@ -196,6 +205,8 @@ def judge_share(claim: Claim, summary: FlameSummary | None) -> tuple[VerdictWord
 
 
 def _held(claim: Claim, here: Share, said: str) -> tuple[VerdictWord, str]:
+    if here.withheld:
+        return "undecided", f"No verdict: {'; '.join(here.withheld)}."
     if here.low is None or here.high is None:
         return "undecided", f"{said}: too few recordings for a verdict, {MIN_BLOCKS} are needed."
     least, most = accepted(claim)

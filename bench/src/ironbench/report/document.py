@@ -106,8 +106,9 @@ def _flags(results: Results) -> Iterator[str]:
             f"Damaged: {len(results.damaged)} of the bundle's files are not as they were written, and what they "
             "belong to is left out of the figures; they are named below."
         )
-    if results.sealed < results.total:
-        yield f"Unfinished: {results.sealed} of {results.total} runs are sealed."
+    yield from (f"No verdict on what was measured here: {reason}." for reason in results.withheld)
+    for one in results.conduct:
+        yield from (f"No verdict in {one.experiment}: {reason}." for reason in one.withheld)
     packed = packed_hosts(results.layout)
     if packed:
         yield (

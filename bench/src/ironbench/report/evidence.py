@@ -128,6 +128,13 @@ def effects_section(results: Results) -> Section:
     ]
     if any(effect.blocks < MIN_BLOCKS for effect in headline):
         notes.append(f"Fewer than {MIN_BLOCKS} blocks: too few runs for a verdict, and no interval.")
+    reasons = {reason for one in results.conduct for reason in one.withheld} | set(results.withheld)
+    notes += [
+        f"No verdict on {metric_title(effect.comparison.metric, unit=False)} of {effect.comparison.experiment}: {reason}."
+        for effect in headline
+        for reason in effect.withheld
+        if reason not in reasons  # those are at the head of the report
+    ]
     left_out = _left_out(results.effects)
     if left_out:
         notes.append(

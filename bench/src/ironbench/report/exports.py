@@ -126,9 +126,18 @@ def benchmarks_txt(results: Results) -> str:
     ``BenchmarkMe/variant=final-2 18000 0.35 app-cpu-ms/op ...``. The number after the last dash is, as in
     Go, that of the CPUs that the measured program may use: the app's. It has to be there, for without it
     a variant's own number, as in ``optimization-1``, would be taken for it.
+
+    benchstat judges by the figures alone, so sides whose figures allow no verdict are left out, and said so.
     """
     lines = [f"{key}: {value}" for key, value in _configuration(results).items()]
-    counted = [run for run in results.runs if run.counted and run.number]
+    lines += [f"left-out: all: {reason}" for reason in results.withheld]
+    lines += [f"left-out: {one.experiment}: {reason}" for one in results.conduct for reason in one.withheld]
+    held_back = {(one.experiment, one.side) for one in results.conduct if one.withheld}
+    counted = [
+        run
+        for run in results.runs
+        if run.counted and run.number and not results.withheld and (run.experiment, run.side) not in held_back
+    ]
     measured = {name for run in counted for name in run.figures}
     used = [metric for metric in METRICS.values() if metric.name in measured]
     lines.append("")

@@ -62,7 +62,11 @@ def _shares(summary: FlameSummary) -> Section:
             (
                 f"{summary.sealed} of {total} recordings by py-spy, {plan.spec.seconds:g} s of each mode, one worker, under "
                 "a load that is not scored."
-            )
+            ),
+            *(
+                f"No verdict on {graph}, {variant}: {reason}."
+                for graph, variant, reason in _withheld(summary)
+            ),
         ],
         table=Table(
             header=["Graph", "Variant", "Function", "What it is", *(MODE_TITLES[mode] for mode in MODES)],
@@ -82,6 +86,12 @@ def _shares(summary: FlameSummary) -> Section:
                 "does not count. With waiting threads: all samples but those of a thread that has nothing to do."
             ),
         ],
+    )
+
+
+def _withheld(summary: FlameSummary) -> list[tuple[str, str, str]]:
+    return list(
+        dict.fromkeys((one.graph, one.variant, reason) for one in summary.shares for reason in one.withheld)
     )
 
 

@@ -18,6 +18,7 @@ CALLS = {
     "too few runs": "too few runs for a verdict",
 }
 PACKED = "packed layout: no verdict"
+NO_VERDICT = "no verdict"
 
 
 def number(value: float, *, sign: bool = False) -> str:
@@ -56,7 +57,7 @@ def call_text(effect: Effect) -> str:
     metric = METRICS.get(effect.comparison.metric)
     if effect.packed and metric is not None and (metric.latency or metric.whole_cpus):
         return PACKED
-    return CALLS[effect.call]
+    return NO_VERDICT if effect.withheld else CALLS[effect.call]
 
 
 def sides_text(comparison: Comparison) -> str:
