@@ -128,7 +128,7 @@ def test_sealing_all_ends_the_plan(tmp_path):
     while due(bundle):
         keys.append(seal_next(bundle, tmp_path).run.key)
     assert keys == [run.key for run in plan("short").runs]
-    assert pending(bundles.read_plan(bundle), bundles.read_runs(bundle)).done
+    assert pending(bundles.read_plan(bundle), bundles.read_runs(bundle), []).done
 
 
 def test_sealing_twice_is_refused(bundle, tmp_path):
@@ -240,7 +240,7 @@ def test_a_session_without_a_result_is_lost_and_comes_again(bundle, tmp_path):
     assert [one.run for one in bundles.read_runs(bundle)] == [run]
 
 
-def test_a_session_that_is_lost_again_and_again_ends_the_plan(bundle, tmp_path):
+def test_a_session_that_is_lost_again_and_again_ends_the_plan_for_good(bundle, tmp_path):
     run = due(bundle)
     faults = [Finding(kind="session-lost", host="box", detail="the cable is out.")]
     assert bundles.lose_pending(bundle, faults).number == 1
@@ -248,8 +248,14 @@ def test_a_session_that_is_lost_again_and_again_ends_the_plan(bundle, tmp_path):
         IronbenchError, match=r"was lost 2 times, the last time because of box: the cable is out\.$"
     ):
         bundles.lose_pending(bundle, faults)
-    assert [lost.number for lost in bundles.read_contents(bundle).lost] == [1, 2]
-    bundles.seal(bundle, raw_of(bundle, tmp_path / "raw", run), started_ns=1)
+    for more in (
+        lambda: bundles.lose_pending(bundle, faults),
+        lambda: bundles.seal(bundle, raw_of(bundle, tmp_path / "raw", run), started_ns=1),
+    ):
+        with pytest.raises(bundles.PlanEndedError, match=r"^The plan ended for good in block 1 of "):
+            more()
+    contents = bundles.read_contents(bundle)
+    assert ([lost.number for lost in contents.lost], contents.runs) == ([1, 2], [])
 
 
 def test_a_lost_session_that_cannot_be_read_is_named(bundle):

@@ -93,7 +93,7 @@ def test_session_expects_at_least_what_it_asks_for():
 def test_pending_walks_the_plan_and_ends():
     made = plan()
     assert [run.run for run in seal_all(made)] == made.runs
-    state = pending(made, seal_all(made))
+    state = pending(made, seal_all(made), [])
     assert (state.done, state.session, state.sealed, state.total) == (True, None, 18, 18)
 
 
@@ -130,14 +130,14 @@ def test_repetitions_are_only_ever_appended():
 def test_progress_names_the_run_and_the_time_left():
     made = plan(experiments=["signin"])
     run = made.runs[0]
-    assert pending(made, []).progress == f"run 1 of 9: signin, block 1, {run.variant}; about 2 min left"
+    assert pending(made, [], []).progress == f"run 1 of 9: signin, block 1, {run.variant}; about 2 min left"
     sealed = [
         sealed_run(r, started_ns=START + 120 * i * S, sealed_ns=START + (120 * i + 100) * S)
         for i, r in enumerate(made.runs[:4])
     ]
-    assert pending(made, sealed).progress.endswith("about 10 min left")  # 5 x 120 s, gaps included
+    assert pending(made, sealed, []).progress.endswith("about 10 min left")  # 5 x 120 s, gaps included
     overnight = [*sealed, sealed_run(made.runs[4], sealed_ns=START + 90_000 * S)]
-    assert pending(made, overnight).progress.endswith("about 8 min left")
+    assert pending(made, overnight, []).progress.endswith("about 8 min left")
 
 
 def test_each_block_of_an_a_a_plan_has_the_baseline_twice():

@@ -34,10 +34,11 @@ from ironbench.files import (
 )
 from ironbench.ingest import latency_log, read_distribution, read_evidence, unfinished, unpack
 from ironbench.judge import judge, loads
-from ironbench.plan import make_session, next_run, same_question
+from ironbench.plan import ended, make_session, next_run, same_question
 from ironbench.published import Published
 from ironbench.records import (
     SCHEMA,
+    Attempt,
     Claim,
     Claims,
     Collected,
@@ -71,6 +72,8 @@ RESULTS = "results.json"
 PUBLISHED = "published.json"
 LOST = "lost"
 """Directory of the sessions that came to nothing: KEY/NUMBER/lost.json, with their raw outputs if there are any."""
+ATTEMPTS = "attempts"
+"""Directory of the sessions that were handed out to the hosts: KEY/NUMBER.json."""
 QUERY_PLANS = "query_plans"
 _CREATING = ".creating"
 """End of a bundle's directory name until it is complete."""
@@ -80,6 +83,14 @@ _SEALING = ".sealing"
 
 class GateFailedError(IronbenchError):
     """The endpoint does not answer as the experiment expects; there is nothing to measure."""
+
+    status = 4
+
+
+class PlanEndedError(IronbenchError):
+    """A session was lost more often than it may be; that is noted, and nothing more of the plan is ever sealed."""
+
+    status = 5
 
 
 class SessionLostError(IronbenchError):
@@ -120,6 +131,8 @@ class Contents(Record, frozen=True, kw_only=True):
     damaged: list[Damage]
     lost: list[Lost]
     """Sessions that came to nothing, by run and number."""
+    attempts: list[Attempt]
+    """Sessions that were handed out to the hosts, by run and number."""
 
 
 def version() -> str:
@@ -192,7 +205,7 @@ def create(  # noqa: PLR0913 - a bundle has this many parts
 def find_unfinished(results: Path, plan: Plan, *, seed: int | None, retries: int | None) -> Path | None:
     """Return the newest bundle that asks what ``plan`` asks, if it has unsealed runs or lacks its last report.
 
-    ``seed`` and ``retries`` count only when they are given.
+    A bundle whose plan has ended for good is not gone on with. ``seed`` and ``retries`` count only when they are given.
     """
     alike = []
     for path in results.glob("*/plan.json"):
@@ -208,8 +221,11 @@ def find_unfinished(results: Path, plan: Plan, *, seed: int | None, retries: int
     if not alike:
         return None
     newest = max(alike)[2]
-    sealed = read_runs(newest)
-    return newest if next_run(read_plan(newest), sealed) or not _reported(newest, len(sealed)) else None
+    contents = read_whole(newest)
+    if ended(contents.plan, contents.lost):
+        return None
+    open_ = next_run(contents.plan, contents.runs) or not _reported(newest, len(contents.runs))
+    return newest if open_ else None
 
 
 def _reported(bundle: Path, sealed: int) -> bool:
@@ -249,15 +265,20 @@ def read_plan(bundle: Path) -> Plan:
 
 
 def read_runs(bundle: Path) -> list[Run]:
-    """Read the sealed runs in the order of the plan.
+    """Read the sealed runs in the order of the plan; raises as ``read_whole`` does."""
+    return read_whole(bundle).runs
 
-    Raises IronbenchError when a run or an environment is damaged: to measure on as if it had never been there
-    would hide that.
+
+def read_whole(bundle: Path) -> Contents:
+    """Read a bundle that is to be measured on.
+
+    Raises IronbenchError when a run, an environment, a lost session or an attempt is damaged: to measure on as if it had
+    never been there would hide that.
     """
     contents = read_contents(bundle)
     if contents.damaged:
         raise _refusal(bundle, contents.damaged)
-    return contents.runs
+    return contents
 
 
 def read_contents(bundle: Path) -> Contents:
@@ -279,13 +300,15 @@ def read_contents(bundle: Path) -> Contents:
         )
         for path in sorted((bundle / LOST).glob("*/*/lost.json"))
     ]
+    begun = [_attempt_in(bundle, plan, path) for path in sorted((bundle / ATTEMPTS).glob("[!.]*/[!.]*.json"))]
     return Contents(
         manifest=manifest,
         plan=plan,
         runs=sorted((run for run in found if isinstance(run, Run)), key=lambda run: run.run.position),
         environment={host: facts for host, facts in told.items() if not isinstance(facts, Damage)},
-        damaged=[one for one in (*told.values(), *found, *losses) if isinstance(one, Damage)],
+        damaged=[one for one in (*told.values(), *found, *losses, *begun) if isinstance(one, Damage)],
         lost=[one for one in losses if isinstance(one, Lost)],
+        attempts=[one for one in begun if isinstance(one, Attempt)],
     )
 
 
@@ -371,8 +394,8 @@ def read_environment(bundle: Path) -> dict[str, dict]:
 
 def _refusal(bundle: Path, damaged: list[Damage]) -> IronbenchError:
     first = damaged[0]
-    again = (
-        "its host tells it again" if first.move.startswith("environment/") else "the run is measured again"
+    again = {"environment": "its host tells it again", ATTEMPTS: "the plan goes on"}.get(
+        first.move.partition("/")[0], "the run is measured again"
     )
     more = f" ({len(damaged)} are damaged; `ironbench report` names all)" if len(damaged) > 1 else ""
     return IronbenchError(
@@ -429,6 +452,20 @@ def _run_in(bundle: Path, plan: Plan, directory: Path) -> Run | Damage:
     return run
 
 
+def _attempt_in(bundle: Path, plan: Plan, path: Path) -> Attempt | Damage:
+    """Read an attempt, and hold its place against what it says."""
+    name = path.relative_to(bundle).as_posix()
+    attempt = _decoded(path, Attempt, name, move=name)
+    if isinstance(attempt, Attempt) and (attempt.plan != plan.id or _attempt_path(bundle, attempt) != path):
+        detail = f"{name} is attempt {attempt.number} of {attempt.run.key} of plan {attempt.plan}"
+        return Damage(kind="foreign", detail=detail, move=name)
+    return attempt
+
+
+def _attempt_path(bundle: Path, attempt: Attempt) -> Path:
+    return bundle / ATTEMPTS / attempt.run.key / f"{attempt.number}.json"
+
+
 def _is_planned(plan: Plan, run: PlannedRun) -> bool:
     if run.attempt == 1:
         return 1 <= run.position <= len(plan.runs) and plan.runs[run.position - 1] == run
@@ -474,6 +511,27 @@ def write_environment(bundle: Path, host: str, raw: bytes) -> bool:
     return True
 
 
+def note_attempt(bundle: Path, session: Session) -> Attempt:
+    """Note that a session is handed out to the hosts; when this returns, the note is on the disk.
+
+    Raises IronbenchError where the bundle cannot be written: then the load must not begin.
+    """
+    directory = bundle / ATTEMPTS / session.run.key
+    with locked(bundle):
+        directory.mkdir(parents=True, exist_ok=True)
+        attempt = Attempt(
+            schema=SCHEMA,
+            plan=session.plan,
+            run=session.run,
+            number=1 + max((int(path.stem) for path in directory.glob("[0-9]*.json")), default=0),
+            begun_ns=time.time_ns(),
+        )
+        write_atomic(_attempt_path(bundle, attempt), encode_record(attempt))
+        for parent in (directory.parent, bundle):
+            sync_directory(parent)
+    return attempt
+
+
 def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
     """Judge the pending run from what the hosts handed in and seal it.
 
@@ -483,7 +541,7 @@ def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
     for one in collected:
         check_id(one.host)
     with locked(bundle):
-        sealed = read_runs(bundle)
+        sealed = _read_open(bundle)
         room = _make_room(bundle)
         try:
             unpack(collected, room / "raw")
@@ -510,10 +568,18 @@ def lose_pending(bundle: Path, faults: list[Finding]) -> Lost:
     """Note that the pending run's session came to nothing, and why; raises as ``_lose`` does."""
     plan = read_plan(bundle)
     with locked(bundle):
-        due = next_run(plan, read_runs(bundle))
+        due = next_run(plan, _read_open(bundle))
         if due is None:
             raise IronbenchError(f"all runs of {bundle} are sealed, so none can be lost.")
         return _lose(bundle, plan, due, faults, _make_room(bundle))
+
+
+def _read_open(bundle: Path) -> list[Run]:
+    """Read the sealed runs of a plan that may go on; raises PlanEndedError when it has ended for good."""
+    contents = read_whole(bundle)
+    if sentence := ended(contents.plan, contents.lost):
+        raise PlanEndedError(sentence)
+    return contents.runs
 
 
 def _last_words(raw: Path, status: int | None) -> str:
@@ -533,7 +599,7 @@ def _last_words(raw: Path, status: int | None) -> str:
 def _lose(bundle: Path, plan: Plan, run: PlannedRun, faults: list[Finding], room: Path) -> Lost:
     """Put a session that came to nothing into place with whatever it left in ``room``.
 
-    Raises IronbenchError, when that is done, if this happened more often than the run's block may be repeated.
+    Raises PlanEndedError, when that is done, if this happened more often than the run's block may be repeated.
     """
     before = bundle / LOST / run.key
     number = 1 + max((int(path.name) for path in before.glob("[0-9]*")), default=0)
@@ -552,10 +618,8 @@ def _lose(bundle: Path, plan: Plan, run: PlannedRun, faults: list[Finding], room
     room.rename(before / str(number))
     for directory in (before, before.parent, bundle):
         sync_directory(directory)
-    if number > plan.retries:
-        why = "; ".join(f"{fault.host}: {fault.detail}" for fault in faults)
-        times = "once" if number == 1 else f"{number} times, the last time"
-        raise IronbenchError(f"The session {run.key} was lost {times} because of {why.rstrip('.')}.")
+    if sentence := ended(plan, [lost]):
+        raise PlanEndedError(sentence)
     return lost
 
 
@@ -563,12 +627,12 @@ def seal(bundle: Path, raw: Path, *, started_ns: int | None) -> Run:
     """Judge the pending run from its raw outputs and seal it.
 
     ``raw`` holds one directory a host. Without ``started_ns`` the run starts at the first snapshot.
-    Raises IronbenchError when the raw outputs are not of the pending run, and GateFailedError when
-    the gate failed although no instrument was at fault; nothing is sealed then.
+    Raises IronbenchError when the raw outputs are not of the pending run, PlanEndedError when the plan has ended
+    for good, and GateFailedError when the gate failed although no instrument was at fault; nothing is sealed then.
     """
     plan = read_plan(bundle)
     with locked(bundle):
-        sealed = read_runs(bundle)
+        sealed = _read_open(bundle)
         evidence = read_evidence(raw)
         run = _judged(plan, sealed, evidence, started_ns=started_ns)
         hosts = [host.host.name for host in evidence.hosts]

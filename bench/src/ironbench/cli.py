@@ -12,8 +12,6 @@ from ironbench.errors import IronbenchError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BAD_INPUT = 2
-
 COMMANDS = {
     "plan": ("ironbench.commands", "make a plan and its bundle"),
     "pending": ("ironbench.commands", "tell which run comes next"),
@@ -38,7 +36,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status: 2 for bad input, else what the command says."""
+    """Run one command; return its exit status: that of the error, or what the command says."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
@@ -46,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.func(args)
     except IronbenchError as error:
         print(f"ironbench: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return error.status
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:

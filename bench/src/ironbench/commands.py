@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from ironbench.records import Claim, Plan, Run, Session
 
-GATE_FAILED = 4
-
 
 class Planned(Record, frozen=True, kw_only=True):
     """Answer of ``ironbench plan``."""
@@ -110,6 +108,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     parser = subparsers.add_parser("pending", help="tell which run comes next")
     parser.add_argument("bundle", type=Path)
+    parser.add_argument(
+        "--begin",
+        action="store_true",
+        help="hand its session out to the hosts: note an attempt in the bundle, which every attempt counts against",
+    )
     _finish(parser, show_pending)
 
     parser = subparsers.add_parser(
@@ -125,8 +128,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "seal",
         help="judge and seal the pending run",
         description=(
-            "Read what `ironbench host collect` printed from stdin, a line of each host. Exit status 4: the gate "
-            "failed and no instrument was at fault, so nothing was sealed."
+            "Read what `ironbench host collect` printed from stdin, a line of each host, and hand out the next session. "
+            "Exit status 4: the gate failed and no instrument was at fault, so nothing was sealed; 5: the plan has ended "
+            "for good."
         ),
     )
     parser.add_argument("bundle", type=Path)
@@ -136,8 +140,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "lost",
         help="note that the pending run's session came to nothing",
         description=(
-            'Read why from stdin, as {"failures": [{"host": ..., "detail": ...}]}. The run stays pending. Exit status 2 '
-            "when it was lost more often than its block may be repeated."
+            'Read why from stdin, as {"failures": [{"host": ..., "detail": ...}]}. The run stays pending, and '
+            "its session is handed out again. Exit status 5 when it was lost more often than its block may be repeated: "
+            "the plan has then ended for good."
         ),
     )
     parser.add_argument("bundle", type=Path)
@@ -201,8 +206,9 @@ def plan(args: argparse.Namespace) -> int:
         published=load_published(args.study),
     )
     kept = bundles.read_plan(bundle)
-    sealed = bundles.read_runs(bundle)
-    state = pending(kept, sealed)
+    contents = bundles.read_whole(bundle)
+    sealed = contents.runs
+    state = pending(kept, sealed, contents.lost)
     answer = Planned(
         bundle=str(bundle),
         id=kept.id,
@@ -233,9 +239,14 @@ def _show(args: argparse.Namespace, made: Plan, claims: Sequence[Claim]) -> int:
 
 
 def show_pending(args: argparse.Namespace) -> int:
-    """Tell which run comes next."""
-    state = pending(bundles.read_plan(args.bundle), bundles.read_runs(args.bundle))
-    _print(args, msgspec.structs.replace(state, session=_with_token(state.session)), state.progress)
+    """Tell which run comes next; with --begin its session is handed out."""
+    contents = bundles.read_whole(args.bundle)
+    state = pending(contents.plan, contents.runs, contents.lost)
+    if args.begin:
+        if state.ended:
+            raise bundles.PlanEndedError(state.ended)
+        state = msgspec.structs.replace(state, session=_hand_out(args.bundle, state.session))
+    _print(args, state, state.progress)
     return 0
 
 
@@ -252,9 +263,6 @@ def seal(args: argparse.Namespace) -> int:
         run = bundles.seal_collected(args.bundle, read_collected(sys.stdin.buffer.read()))
     except bundles.SessionLostError as error:
         run = error.lost
-    except bundles.GateFailedError as error:
-        print(f"ironbench: {error}", file=sys.stderr)
-        return GATE_FAILED
     _tell(args, run)
     return 0
 
@@ -273,9 +281,10 @@ def lost(args: argparse.Namespace) -> int:
 
 
 def _tell(args: argparse.Namespace, run: Run | Lost) -> None:
-    """Print what became of a session, and what comes next."""
-    kept, sealed = bundles.read_plan(args.bundle), bundles.read_runs(args.bundle)
-    state = pending(kept, sealed)
+    """Hand out the session that comes next, and print what became of the one before."""
+    contents = bundles.read_whole(args.bundle)
+    kept, sealed = contents.plan, contents.runs
+    state = pending(kept, sealed, contents.lost)
     left = _done(kept, sealed) if state.done else time_left(kept, sealed)
     if isinstance(run, Lost):
         word, figures, faults, outcomes = "Lost", describe(run.run), run.instrument_faults, []
@@ -285,7 +294,7 @@ def _tell(args: argparse.Namespace, run: Run | Lost) -> None:
         line=f"{word} run {run.run.position} of {state.total}: {figures} | {left}",
         lost=isinstance(run, Lost),
         done=state.done,
-        session=_with_token(state.session),
+        session=_hand_out(args.bundle, state.session),
         after=state.after,
         progress=state.progress,
         sealed=state.sealed,
@@ -296,10 +305,11 @@ def _tell(args: argparse.Namespace, run: Run | Lost) -> None:
     _print(args, answer, answer.line)
 
 
-def _with_token(session: Session | None) -> Session | None:
-    """Draw the token of a session that is handed out."""
+def _hand_out(bundle: Path, session: Session | None) -> Session | None:
+    """Note the attempt of the session that the hosts are to begin, and draw its token."""
     if session is None:
         return None
+    bundles.note_attempt(bundle, session)
     return msgspec.structs.replace(session, placement_token=secrets.token_hex(16))
 
 

@@ -5,5 +5,8 @@ class IronbenchError(Exception):
     """Bad input or a fault of the environment.
 
     The message is one sentence that says what is wrong and how to mend it. The CLI prints it as
-    ``ironbench: MESSAGE`` and exits with 2; nothing has been changed by then.
+    ``ironbench: MESSAGE`` and exits with ``status``; nothing has been changed by then unless a subclass says so.
     """
+
+    status = 2
+    """Exit status of the command."""

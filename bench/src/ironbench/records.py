@@ -983,6 +983,23 @@ class Pending(Record, frozen=True, kw_only=True):
     sealed: int
     total: int
     """Planned runs with the repetitions that are due so far."""
+    ended: str = ""
+    """Why no more of the plan can be sealed although it is not done; empty while it can go on."""
+
+
+class Attempt(Record, frozen=True, kw_only=True):
+    """attempts/KEY/NUMBER.json: a session that was handed out to the hosts, written before its load could begin.
+
+    An attempt with neither a sealed run nor a lost session was interrupted. Its load may have begun or not: nobody
+    was left to tell.
+    """
+
+    schema: int
+    plan: str
+    run: PlannedRun
+    number: int
+    """How often the session was handed out by then."""
+    begun_ns: int
 
 
 class Lost(Record, frozen=True, kw_only=True):
@@ -999,6 +1016,54 @@ class Lost(Record, frozen=True, kw_only=True):
     lost_ns: int
     instrument_faults: list[Finding]
     ironbench_version: str
+
+
+class SideCounts(Record, frozen=True, kw_only=True):
+    """How often the sessions of one side of an experiment were begun, and what became of them.
+
+    A user, a host or a service that wants a verdict can bring each of these about, so they are held between sides.
+    """
+
+    experiment: str
+    variant: str
+    again: bool = False
+    """The variant's second session in each block (A/A)."""
+    planned: int
+    """Runs of the plan, without repetitions."""
+    counted: int
+    """Sealed runs whose figures count. In a plan that is complete, ``planned - counted`` runs have no figures even after
+    the repetitions that were allowed."""
+    left_out: int
+    """Sealed runs whose figures do not count: of this side or of another one of the block, an instrument was at fault."""
+    faulty: int
+    """Sealed runs with an instrument fault of their own."""
+    repeated: int
+    """Sealed runs of a block's repetition, whichever side the block was repeated for."""
+    caused: int
+    """Repetitions of a block for which a run of this side had an instrument fault; one repetition counts for each side
+    that had one."""
+    lost: int
+    """Sessions that came to nothing, and whose reason is kept."""
+    interrupted: int
+    """Attempts with neither a sealed run nor a lost session: the command was ended in between, or refused what the hosts
+    handed in. One that was ended between two sessions has one too, so it is at most so many loads. The attempt
+    that may be under way is none."""
+
+    @property
+    def side(self) -> str:
+        """As of a planned run."""
+        return side_name(self.variant, again=self.again)
+
+
+class BlockCounts(Record, frozen=True, kw_only=True):
+    """How many blocks of an experiment were repeated or have come to nothing."""
+
+    experiment: str
+    planned: int
+    repetitions: int
+    """Of whole blocks, for an instrument fault, begun or due; a block may have several."""
+    left_out: int
+    """Blocks of which a run had an instrument fault in the last repetition that is allowed."""
 
 
 class Sealed(Record, frozen=True, kw_only=True):
@@ -1650,6 +1715,8 @@ class Results(Record, frozen=True, kw_only=True):
     None where the times are not known."""
     sealed: int
     total: int
+    ended: str = ""
+    """Why the plan has ended for good before all its runs were sealed; empty for a plan that is done or may go on."""
     scorecards: list[Scorecard]
     runs: list[RunFigures]
     cpu_check: list[CheckSummary]

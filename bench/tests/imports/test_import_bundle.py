@@ -111,7 +111,7 @@ def test_it_is_a_sealed_bundle(make):
     bundle = make()
     runs, plan = bundles.read_runs(bundle), bundles.read_plan(bundle)
     assert [run.run for run in runs] == plan.runs
-    assert pending(plan, runs).done
+    assert pending(plan, runs, []).done
     assert [run.run.key for run in runs][:3] == [
         "signup.01.baseline.sar",
         "signup.01.baseline",

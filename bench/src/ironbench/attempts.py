@@ -1,0 +1,104 @@
+"""What became of the sessions that were begun, by side and by block: none may vanish because its figures displeased."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, TypeVar
+
+from ironbench.plan import ended, next_run
+from ironbench.records import Attempt, BlockCounts, Lost, SideCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from ironbench.records import Plan, PlannedRun, Run
+
+_Side = tuple[str, str, bool]
+"""Experiment, variant, and whether it is the variant's second session."""
+_Numbered = TypeVar("_Numbered", Attempt, Lost)
+
+
+def count_sides(
+    plan: Plan,
+    sealed: Sequence[Run],
+    counted: Collection[str],
+    lost: Sequence[Lost],
+    attempts: Sequence[Attempt],
+) -> list[SideCounts]:
+    """Count what became of the sessions of each side, in the order of experiments and variants.
+
+    ``counted`` has the keys of the sealed runs whose figures count (``scorecard.why_excluded`` names the others).
+    Attempts and losses are counted by their highest number, so that one that was removed from the bundle is missed
+    only where it was the last.
+    """
+    planned = Counter(_side(run) for run in plan.runs)
+    done = Counter(_side(one.run) for one in sealed)
+    counting = Counter(_side(one.run) for one in sealed if one.run.key in counted)
+    faulty = Counter(_side(one.run) for one in sealed if one.instrument_faults)
+    repeated = Counter(_side(one.run) for one in sealed if one.run.attempt > 1)
+    causes = {
+        (_side(one.run), one.run.block, one.run.attempt)
+        for one in sealed
+        if one.instrument_faults and one.run.attempt <= plan.retries
+    }
+    caused = Counter(side for side, _, _ in causes)
+    losses, begun = _last(lost), _last(attempts)
+    losing: Counter[_Side] = Counter()
+    for one in losses.values():
+        losing[_side(one.run)] += one.number
+    keys = {one.run.key for one in sealed}
+    due = None if ended(plan, lost) else next_run(plan, sealed)
+    interrupted: Counter[_Side] = Counter()
+    for key, one in begun.items():
+        known = (losses[key].number if key in losses else 0) + (key in keys)
+        under_way = due is not None and due.key == key
+        interrupted[_side(one.run)] += max(0, one.number - known - under_way)
+    order = {name: number for number, name in enumerate(plan.experiments)}
+    return [
+        SideCounts(
+            experiment=side[0],
+            variant=side[1],
+            again=side[2],
+            planned=planned[side],
+            counted=counting[side],
+            left_out=done[side] - counting[side],
+            faulty=faulty[side],
+            repeated=repeated[side],
+            caused=caused[side],
+            lost=losing[side],
+            interrupted=interrupted[side],
+        )
+        for side in sorted(planned, key=lambda side: (order[side[0]], _variant_order(plan, side)))
+    ]
+
+
+def count_blocks(plan: Plan, sealed: Sequence[Run]) -> list[BlockCounts]:
+    """Count the blocks of each experiment, and those that were repeated or left out for an instrument fault."""
+    planned = {(run.experiment, run.block) for run in plan.runs}
+    faulty = {(one.run.experiment, one.run.block, one.run.attempt) for one in sealed if one.instrument_faults}
+    return [
+        BlockCounts(
+            experiment=name,
+            planned=sum(experiment == name for experiment, _ in planned),
+            repetitions=sum(
+                experiment == name and attempt <= plan.retries for experiment, _, attempt in faulty
+            ),
+            left_out=sum(experiment == name and attempt > plan.retries for experiment, _, attempt in faulty),
+        )
+        for name in plan.experiments
+    ]
+
+
+def _side(run: PlannedRun) -> _Side:
+    return run.experiment, run.variant, run.again
+
+
+def _variant_order(plan: Plan, side: _Side) -> tuple[int, bool]:
+    experiment, variant, again = side
+    variants = plan.experiments[experiment].variants
+    return variants.index(variant) if variant in variants else len(variants), again
+
+
+def _last(numbered: Iterable[_Numbered]) -> dict[str, _Numbered]:
+    """Return the one with the highest number by the run's key."""
+    return {one.run.key: one for one in sorted(numbered, key=lambda one: one.number)}
