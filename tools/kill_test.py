@@ -2,7 +2,8 @@
 """kill -9 of a real plan's playbook at random moments; each time the same command goes on: ``make kill-test``.
 
 A small plan of 1 s windows runs on the hosts of an inventory that site.yml has been run on. Whatever was sealed must
-stay as it is; in the end every planned run is sealed once, the bundle is whole, and the hosts are left as they were.
+stay as it is; in the end every planned run is sealed once, every kill of a session has left its attempt, the bundle is
+whole, and the hosts are left as they were.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def main() -> None:
         print(f"kill {kills} after {seconds:4.1f} s: {len(kept)} runs are sealed", flush=True)
     with (RESULTS / "log").open("a") as log:
         subprocess.run(command, cwd=REPOSITORY, stdout=log, stderr=log, check=True)
-    check_end(check(kept))
+    check_end(check(kept), kills)
     check_hosts(arguments.inventory)
     print(f"{kills} kills, and every run was sealed once")
 
@@ -121,7 +122,7 @@ def check(kept: dict[str, bytes]) -> dict[str, bytes]:
     return now
 
 
-def check_end(sealed: dict[str, bytes]) -> None:
+def check_end(sealed: dict[str, bytes], kills: int) -> None:
     (plan,) = RESULTS.glob("[!.]*/plan.json")
     planned = [
         tuple(run[part] for part in ("experiment", "block", "variant", "again")) for run in runs_of(plan)
@@ -135,8 +136,28 @@ def check_end(sealed: dict[str, bytes]) -> None:
     )
     results = json.loads(report.stdout)
     assert (results["sealed"], results["total"], results["damaged"]) == (len(planned), len(planned), [])
+    check_attempts(plan.parent, {run_key(path) for path in sealed}, kills)
     left = list(plan.parent.rglob(".*"))
     assert not left, f"left behind: {left}"
+
+
+def check_attempts(bundle: Path, sealed: set[str], kills: int) -> None:
+    """See that each sealed run was handed out before, and that each kill has left one attempt too many at most."""
+    found = [json.loads(path.read_bytes()) for path in bundle.glob("attempts/*/*.json")]
+    last: dict[str, int] = {}
+    for attempt in found:
+        key = "/".join(str(attempt["run"][part]) for part in ("experiment", "block", "variant", "again"))
+        last[key] = max(attempt["number"], last.get(key, 0))
+    assert len(found) == sum(last.values()), "numbered from 1, none doubled"
+    assert last.keys() == sealed, "every sealed run was handed out, and no other"
+    interrupted = len(found) - len(sealed)
+    assert interrupted <= kills, f"{interrupted} interruptions of {kills} kills"
+    print(f"{interrupted} of {kills} kills met a session")
+
+
+def run_key(file: str) -> str:
+    run = json.loads(Path(file).read_bytes())["run"]
+    return "/".join(str(run[part]) for part in ("experiment", "block", "variant", "again"))
 
 
 def runs_of(plan: Path) -> list[dict]:

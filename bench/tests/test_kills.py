@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from ironbench import bundle as bundles
+from ironbench.attempts import count_sides
 from ironbench.cli import main
 from ironbench.files import read_record
 from ironbench.plan import make_session
@@ -45,6 +46,8 @@ class Bench:
         (self.study / "experiments.yml").write_bytes(msgspec.yaml.encode(study(protocols=protocols)))
         self.results = directory / "results"
         self.raw = directory / "raw"
+        self.begun = 0
+        """Times that a playbook asked for its first session, killed or not."""
         self.kept: dict[str, bytes] = {}
         """Every file that must never change again, as it was when it was first seen."""
 
@@ -61,7 +64,8 @@ class Bench:
         return ["environment", str(self.bundle), "box"]
 
     def pending(self) -> list[str]:
-        return ["pending", str(self.bundle), "--json"]
+        self.begun += 1
+        return ["pending", str(self.bundle), "--begin", "--json"]
 
     def seal(self) -> list[str]:
         return ["seal", str(self.bundle), "--json"]
@@ -89,6 +93,9 @@ class Bench:
         keys = [run.run.key for run in contents.runs]
         assert len(set(keys)) == len(keys)
         assert [run.run for run in contents.runs] == contents.plan.runs[: len(keys)], "in the plan's order"
+        attempts = [(one.run.key, one.number) for one in contents.attempts]
+        last = dict(sorted(attempts))
+        assert len(attempts) == len(set(attempts)) == sum(last.values()), "numbered from 1, none doubled"
         files = [path for path in bundle.rglob("*") if path.is_file()]
         names = {path.relative_to(bundle): path for path in files}
         now = {name.as_posix(): path.read_bytes() for name, path in names.items() if _lasts(name)}
@@ -100,6 +107,13 @@ class Bench:
         """See that the plan ended as one that nobody killed."""
         assert self.check() == len(bundles.read_plan(self.bundle).runs) == RUNS
         assert due(self.bundle) is None
+        contents = bundles.read_contents(self.bundle)
+        counts = count_sides(
+            contents.plan, contents.runs, {run.run.key for run in contents.runs}, [], contents.attempts
+        )
+        assert [(side.planned, side.counted, side.lost) for side in counts] == [(1, 1, 0)] * RUNS
+        assert {one.run.key for one in contents.attempts} == {run.run.key for run in contents.runs}
+        assert sum(side.interrupted for side in counts) == len(contents.attempts) - RUNS <= self.begun
         state = read_record(self.bundle / "results.json", Results)
         assert (state.sealed, state.total, state.damaged) == (RUNS, RUNS, [])
         assert [run.counted for run in state.runs] == [True] * RUNS
@@ -114,6 +128,7 @@ def _lasts(name: Path) -> bool:
         "manifest.json",
         "plan.json",
         "claims.json",
+        "attempts",
         "runs",
     }
 
@@ -190,6 +205,7 @@ def test_a_kill_before_every_change_of_the_disk(bench):
     kills += killed_at_steps(bench, bench.environment, b'{"cpus": 8}')
     for number in range(RUNS):
         assert bench.check() == number
+        kills += killed_at_steps(bench, bench.pending)
         # Every step of the first run and of the last, other ones of each between.
         stride = 1 if number in {0, RUNS - 1} else RUNS - 2
         here = killed_at_steps(
@@ -256,6 +272,8 @@ def test_a_command_that_is_killed_says_nothing_that_is_not_so(bench):
     """The answer comes after the deed: who hears that a run is sealed finds it sealed."""
     subprocess.run([*IRONBENCH, *bench.plan()], check=True, capture_output=True)
     subprocess.run([*IRONBENCH, *bench.environment()], input=b"{}", check=True, capture_output=True)
+    asked = subprocess.run([*IRONBENCH, *bench.pending()], check=True, capture_output=True)
+    handed_out = [json.loads(asked.stdout)["session"]["run"]]
     command = bench.seal()
     with subprocess.Popen([*IRONBENCH, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin
@@ -266,3 +284,9 @@ def test_a_command_that_is_killed_says_nothing_that_is_not_so(bench):
         child.kill()
     assert answer["sealed"] == 1
     assert bench.check() == 1
+    handed_out.append(answer["session"]["run"])
+    attempts = bundles.read_contents(bench.bundle).attempts
+    assert (
+        sorted(msgspec.to_builtins([one.run for one in attempts]), key=lambda run: run["position"])
+        == handed_out
+    )

@@ -9,7 +9,7 @@ from ironbench.plan import ended, next_run
 from ironbench.records import Attempt, BlockCounts, Lost, SideCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from ironbench.records import Plan, PlannedRun, Run
 
@@ -42,17 +42,13 @@ def count_sides(
         if one.instrument_faults and one.run.attempt <= plan.retries
     }
     caused = Counter(side for side, _, _ in causes)
-    losses, begun = _last(lost), _last(attempts)
     losing: Counter[_Side] = Counter()
-    for one in losses.values():
+    for one in _last(lost).values():
         losing[_side(one.run)] += one.number
-    keys = {one.run.key for one in sealed}
     due = None if ended(plan, lost) else next_run(plan, sealed)
     interrupted: Counter[_Side] = Counter()
-    for key, one in begun.items():
-        known = (losses[key].number if key in losses else 0) + (key in keys)
-        under_way = due is not None and due.key == key
-        interrupted[_side(one.run)] += max(0, one.number - known - under_way)
+    for run, number in interruptions({one.run.key for one in sealed}, lost, attempts, due):
+        interrupted[_side(run)] += number
     order = {name: number for number, name in enumerate(plan.experiments)}
     return [
         SideCounts(
@@ -87,6 +83,19 @@ def count_blocks(plan: Plan, sealed: Sequence[Run]) -> list[BlockCounts]:
         )
         for name in plan.experiments
     ]
+
+
+def interruptions(
+    sealed: Collection[str], lost: Sequence[Lost], attempts: Sequence[Attempt], due: PlannedRun | None
+) -> Iterator[tuple[PlannedRun, int]]:
+    """Tell how many attempts of each run that was begun were neither sealed nor lost.
+
+    ``sealed`` has the keys of the sealed runs. One attempt of the run that is due may be under way, and is left out.
+    """
+    losses = {key: one.number for key, one in _last(lost).items()}
+    for key, one in _last(attempts).items():
+        under_way = due is not None and due.key == key
+        yield one.run, max(0, one.number - losses.get(key, 0) - (key in sealed) - under_way)
 
 
 def _side(run: PlannedRun) -> _Side:

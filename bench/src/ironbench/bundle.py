@@ -300,15 +300,15 @@ def read_contents(bundle: Path) -> Contents:
         )
         for path in sorted((bundle / LOST).glob("*/*/lost.json"))
     ]
-    begun = [_attempt_in(bundle, plan, path) for path in sorted((bundle / ATTEMPTS).glob("[!.]*/[!.]*.json"))]
+    attempts, mislaid = read_attempts(bundle, plan.id)
     return Contents(
         manifest=manifest,
         plan=plan,
         runs=sorted((run for run in found if isinstance(run, Run)), key=lambda run: run.run.position),
         environment={host: facts for host, facts in told.items() if not isinstance(facts, Damage)},
-        damaged=[one for one in (*told.values(), *found, *losses, *begun) if isinstance(one, Damage)],
+        damaged=[one for one in (*told.values(), *found, *losses, *mislaid) if isinstance(one, Damage)],
         lost=[one for one in losses if isinstance(one, Lost)],
-        attempts=[one for one in begun if isinstance(one, Attempt)],
+        attempts=attempts,
     )
 
 
@@ -394,7 +394,7 @@ def read_environment(bundle: Path) -> dict[str, dict]:
 
 def _refusal(bundle: Path, damaged: list[Damage]) -> IronbenchError:
     first = damaged[0]
-    again = {"environment": "its host tells it again", ATTEMPTS: "the plan goes on"}.get(
+    again = {"environment": "its host tells it again", ATTEMPTS: "its plan goes on"}.get(
         first.move.partition("/")[0], "the run is measured again"
     )
     more = f" ({len(damaged)} are damaged; `ironbench report` names all)" if len(damaged) > 1 else ""
@@ -452,18 +452,24 @@ def _run_in(bundle: Path, plan: Plan, directory: Path) -> Run | Damage:
     return run
 
 
-def _attempt_in(bundle: Path, plan: Plan, path: Path) -> Attempt | Damage:
+def read_attempts(bundle: Path, plan: str, folder: str = ATTEMPTS) -> tuple[list[Attempt], list[Damage]]:
+    """Read the attempts of a plan, by run and number; name those that cannot be used."""
+    found = [_attempt_in(bundle, plan, path) for path in sorted((bundle / folder).glob("[!.]*/[!.]*.json"))]
+    return [one for one in found if isinstance(one, Attempt)], [
+        one for one in found if isinstance(one, Damage)
+    ]
+
+
+def _attempt_in(bundle: Path, plan: str, path: Path) -> Attempt | Damage:
     """Read an attempt, and hold its place against what it says."""
     name = path.relative_to(bundle).as_posix()
-    attempt = _decoded(path, Attempt, name, move=name)
-    if isinstance(attempt, Attempt) and (attempt.plan != plan.id or _attempt_path(bundle, attempt) != path):
-        detail = f"{name} is attempt {attempt.number} of {attempt.run.key} of plan {attempt.plan}"
+    one = _decoded(path, Attempt, name, move=name)
+    if isinstance(one, Damage):
+        return one
+    if (one.plan, one.run.key, f"{one.number}.json") != (plan, path.parent.name, path.name):
+        detail = f"{name} is attempt {one.number} of {one.run.key} of plan {one.plan}"
         return Damage(kind="foreign", detail=detail, move=name)
-    return attempt
-
-
-def _attempt_path(bundle: Path, attempt: Attempt) -> Path:
-    return bundle / ATTEMPTS / attempt.run.key / f"{attempt.number}.json"
+    return one
 
 
 def _is_planned(plan: Plan, run: PlannedRun) -> bool:
@@ -511,12 +517,12 @@ def write_environment(bundle: Path, host: str, raw: bytes) -> bool:
     return True
 
 
-def note_attempt(bundle: Path, session: Session) -> Attempt:
+def note_attempt(bundle: Path, session: Session, folder: str = ATTEMPTS) -> Attempt:
     """Note that a session is handed out to the hosts; when this returns, the note is on the disk.
 
     Raises IronbenchError where the bundle cannot be written: then the load must not begin.
     """
-    directory = bundle / ATTEMPTS / session.run.key
+    directory = bundle / folder / session.run.key
     with locked(bundle):
         directory.mkdir(parents=True, exist_ok=True)
         attempt = Attempt(
@@ -526,8 +532,8 @@ def note_attempt(bundle: Path, session: Session) -> Attempt:
             number=1 + max((int(path.stem) for path in directory.glob("[0-9]*.json")), default=0),
             begun_ns=time.time_ns(),
         )
-        write_atomic(_attempt_path(bundle, attempt), encode_record(attempt))
-        for parent in (directory.parent, bundle):
+        write_atomic(directory / f"{attempt.number}.json", encode_record(attempt))
+        for parent in (directory.parent, directory.parent.parent):
             sync_directory(parent)
     return attempt
 

@@ -1488,6 +1488,9 @@ class FlameSummary(Record, frozen=True, kw_only=True):
 
     plan: FlamePlan
     sealed: int
+    interrupted: dict[str, int] = {}
+    """Recordings that were begun and not sealed, by graph and variant; a command that was ended between two recordings
+    has one too, and the recording that may be under way is none."""
     shares: list[Share]
     costs: list[SpyCost]
     drawings: list[FlameDrawing]

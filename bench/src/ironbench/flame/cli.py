@@ -55,6 +55,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     pending = verbs.add_parser("pending", help="tell which recording comes next")
     pending.add_argument("bundle", type=Path)
+    pending.add_argument(
+        "--begin", action="store_true", help="hand it out to the hosts: note an attempt in the bundle"
+    )
     pending.set_defaults(func=_pending)
 
     seal = verbs.add_parser(
@@ -96,11 +99,11 @@ def _on_shares(claims: Claims) -> Claims:
 
 
 def _pending(args: argparse.Namespace) -> int:
-    return _tell(args.bundle)
+    return _tell(args.bundle, begin=args.begin)
 
 
-def _tell(bundle: Path, line: str = "") -> int:
-    """Print what comes next."""
+def _tell(bundle: Path, line: str = "", *, begin: bool = False) -> int:
+    """Print what comes next, and hand it out to the hosts if it begins now."""
     plan = files.read_plan(bundle)
     if plan is None:
         raise IronbenchError(f"{bundle} has no flame graphs; `ironbench flamegraph plan` begins them.")
@@ -108,6 +111,9 @@ def _tell(bundle: Path, line: str = "") -> int:
     if damaged:
         raise IronbenchError(f"{bundle} is damaged: {damaged[0].detail}; move {damaged[0].move} out of it.")
     due = next_recording(plan, {one.run.key for one in sealed})
+    session = None if due is None else make_recording(plan, due)
+    if begin and session is not None:
+        bundles.note_attempt(bundle, session, files.ATTEMPTS)
     total = len(plan.runs)
     progress = (
         f"all {total} recordings are sealed"
@@ -116,7 +122,7 @@ def _tell(bundle: Path, line: str = "") -> int:
     )
     answer = FlamePending(
         bundle=str(bundle),
-        session=None if due is None else make_recording(plan, due),
+        session=session,
         progress=line or progress,
         sealed=len(sealed),
         total=total,

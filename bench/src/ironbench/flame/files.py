@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ironbench import bundle as bundles
 from ironbench.bundle import Damage, locked
 from ironbench.errors import IronbenchError
 from ironbench.files import encode_record, read_record, sync_directory, sync_tree, write_atomic, write_synced
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ironbench.flame.stacks import Stack
-    from ironbench.records import Collected, PlannedRun, SpyMode
+    from ironbench.records import Attempt, Collected, PlannedRun, SpyMode
 
 DIRECTORY = "flamegraphs"
+ATTEMPTS = f"{DIRECTORY}/{bundles.ATTEMPTS}"
+"""Of the recordings, as a bundle has those of its runs."""
 PLAN = "plan.json"
 _SEALING = ".sealing"
 """Name of a recording's directory until it is complete."""
@@ -66,6 +69,11 @@ def read_recordings(bundle: Path, plan: FlamePlan) -> tuple[list[Recorded], list
             detail = str(error).removesuffix(".").replace(f"{bundle}/", "")
             damaged.append(Damage(kind="unreadable", detail=detail, move=name.removesuffix(f"/{RECORD}")))
     return found, damaged
+
+
+def read_attempts(bundle: Path, plan: FlamePlan) -> tuple[list[Attempt], list[Damage]]:
+    """Read the attempts, by recording and number; name those that cannot be used."""
+    return bundles.read_attempts(bundle, plan.id, ATTEMPTS)
 
 
 def read_stacks(bundle: Path, recorded: Recorded, mode: SpyMode) -> Counter[Stack]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from typing import TYPE_CHECKING, get_args
 
+from ironbench.attempts import interruptions
 from ironbench.flame.layout import layout
+from ironbench.flame.plan import next_recording
 from ironbench.flame.stacks import merge, share, working
 from ironbench.records import FlameDrawing, FlameSummary, Share, SpyCost, SpyMode
 from ironbench.stats import MIN_BLOCKS, estimate, ratio
 from ironbench.withheld import together, unfinished_plan
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator, Mapping, Sequence
 
     from ironbench.flame.stacks import Stack
-    from ironbench.records import Claim, FlamePlan, Recorded, Segment, VerdictWord
+    from ironbench.records import Attempt, Claim, FlamePlan, Recorded, Segment, VerdictWord
 
     Key = tuple[str, str, SpyMode]
     """Graph, variant, mode."""
@@ -47,11 +49,18 @@ def counted(plan: FlamePlan, mode: SpyMode, stacks: Counter[Stack]) -> Counter[S
     return working(stacks, plan.spec.waiting) if mode == "idle" else stacks
 
 
-def summarise(plan: FlamePlan, recordings: Sequence[Recorded], seen: Seen) -> FlameSummary:
+def summarise(
+    plan: FlamePlan, recordings: Sequence[Recorded], seen: Seen, attempts: Sequence[Attempt] = ()
+) -> FlameSummary:
     """Compute shares, costs and what is drawn; ``seen`` holds what ``counted`` left."""
+    sealed = {one.run.key for one in recordings}
+    interrupted: Counter[str] = Counter()
+    for run, number in interruptions(sealed, (), attempts, next_recording(plan, sealed)):
+        interrupted[f"{run.experiment}, {run.variant}"] += number
     return FlameSummary(
         plan=plan,
         sealed=len(recordings),
+        interrupted={name: number for name, number in sorted(interrupted.items()) if number},
         shares=list(_shares(plan, recordings, seen)),
         costs=list(_costs(plan, recordings)),
         drawings=drawings(plan, recordings, seen, IN_REPORT),

@@ -67,6 +67,10 @@ def _shares(summary: FlameSummary) -> Section:
                 f"No verdict on {graph}, {variant}: {reason}."
                 for graph, variant, reason in _withheld(summary)
             ),
+            *(
+                f"{number} more of {name} {'was' if number == 1 else 'were'} begun and not sealed."
+                for name, number in summary.interrupted.items()
+            ),
         ],
         table=Table(
             header=["Graph", "Variant", "Function", "What it is", *(MODE_TITLES[mode] for mode in MODES)],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ironbench.bundle import Damage
 from ironbench.errors import IronbenchError
 from ironbench.files import encode_record
-from ironbench.flame.files import DIRECTORY, read_plan, read_recordings, read_stacks
+from ironbench.flame.files import DIRECTORY, read_attempts, read_plan, read_recordings, read_stacks
 from ironbench.flame.stacks import merge, speedscope
 from ironbench.flame.summary import IN_FILE, MODES, counted, drawings, summarise
 from ironbench.report.flame_graphs import file_svg
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ironbench.flame.stacks import Stack
     from ironbench.flame.summary import Key
-    from ironbench.records import FlamePlan, FlameSummary, Recorded
+    from ironbench.records import Attempt, FlamePlan, FlameSummary, Recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Flames:
 
     plan: FlamePlan
     recordings: list[Recorded]
+    attempts: list[Attempt]
     whole: dict[Key, list[Counter[Stack]]]
     """All stacks of each recording, by graph, variant and mode."""
 
@@ -39,7 +40,7 @@ class Flames:
         }
 
     def summary(self) -> FlameSummary:
-        return summarise(self.plan, self.recordings, self.seen)
+        return summarise(self.plan, self.recordings, self.seen, self.attempts)
 
     def files(self) -> dict[str, bytes]:
         """Return the drawings as SVG, and the stacks as speedscope reads them, by name."""
@@ -64,6 +65,8 @@ def read_flames(bundle: Path) -> tuple[Flames | None, list[Damage]]:
     if plan is None:
         return None, []
     recordings, damaged = read_recordings(bundle, plan)
+    attempts, mislaid = read_attempts(bundle, plan)
+    damaged += mislaid
     whole: dict[Key, list[Counter[Stack]]] = {}
     for name, graph in plan.spec.graphs.items():
         for variant in graph.variants:
@@ -79,4 +82,4 @@ def read_flames(bundle: Path) -> tuple[Flames | None, list[Damage]]:
                         damaged.append(Damage(kind="unreadable", detail=detail, move=move))
                 if any(found):
                     whole[name, variant, mode] = [one for one in found if one]
-    return Flames(plan, recordings, whole), damaged
+    return Flames(plan, recordings, attempts, whole), damaged
