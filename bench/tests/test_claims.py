@@ -123,7 +123,10 @@ def test_bundle_carries_its_claims(tmp_path):
     assert bundles.read_claims(bundle) == ([DIRECTION, RECORD], None, [])
     verdicts = compute(bundle).claims
     assert [verdict.claim for verdict in verdicts] == [DIRECTION, RECORD]
-    assert (verdicts[0].word, verdicts[0].reason) == ("undecided", "No run of me counts yet.")
+    assert (verdicts[0].word, verdicts[0].reason) == (
+        "undecided",
+        "No verdict: 0 of 18 runs are sealed, and a verdict needs all of them.",
+    )
     assert (verdicts[1].word, verdicts[1].reason) == (
         "not testable here", "This bundle carries no published runs.",
     )  # fmt: skip

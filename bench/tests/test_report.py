@@ -99,7 +99,7 @@ def test_what_every_report_says(reported, name):
     ):
         assert sentence in text, sentence
     assert "Packed layout" not in text
-    assert "before the plan is complete" not in text
+    assert "a verdict needs all of them" not in text
 
 
 def test_figures_in_the_terminal(reported):
@@ -118,10 +118,10 @@ def test_results_are_a_typed_record(reported):
 
 def test_unfinished_bundle_says_so(tmp_path):
     bundle = new_bundle(tmp_path)
-    assert "0 of 18 runs are sealed, and there is no verdict" in write_report(bundle)[1]
+    assert "0 of 18 runs are sealed, and a verdict needs all of them" in write_report(bundle)[1]
     seal_next(bundle, tmp_path)
-    assert "1 of 18 runs are sealed, and there is no verdict" in write_report(bundle)[1]
-    assert "1 of 18 runs are sealed, and there is no verdict" in (bundle / "report.md").read_text()
+    assert "1 of 18 runs are sealed, and a verdict needs all of them" in write_report(bundle)[1]
+    assert "1 of 18 runs are sealed, and a verdict needs all of them" in (bundle / "report.md").read_text()
 
 
 def test_packed_layout_gives_no_verdict_on_latency(tmp_path):

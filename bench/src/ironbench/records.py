@@ -1730,6 +1730,7 @@ class Results(Record, frozen=True, kw_only=True):
     withheld: list[str] = []
     """Why nothing that was measured allows a verdict, each half a sentence: the plan is not finished, say."""
     conduct: list[Conduct] = []
+    counts: list[SideCounts] = []
     noise: list[Noise] = []
     effects: list[Effect] = []
     claims: list[Verdict] = []

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from ironbench.attempts import count_sides
 from ironbench.beside import blocked_loops, dependences, searches
 from ironbench.cells import pairs
 from ironbench.cpus import parse_cpu_list
@@ -47,6 +48,7 @@ from ironbench.records import (
     RunFigures,
     Scorecard,
 )
+from ironbench.redone import Redone
 from ironbench.study import first_variant
 from ironbench.verdict import asked, judge_claims
 from ironbench.withheld import conducts, unfinished_plan, withhold, withhold_noise
@@ -57,7 +59,14 @@ if TYPE_CHECKING:
 
     from ironbench.metrics import Metric
     from ironbench.published import Published
-    from ironbench.records import Background, Claim, FlameSummary, QueryPlanSummary
+    from ironbench.records import (
+        Attempt,
+        Background,
+        Claim,
+        FlameSummary,
+        Lost,
+        QueryPlanSummary,
+    )
 
 D = TypeVar("D")
 """A run's latency distribution, of whatever form ``merge`` takes."""
@@ -86,6 +95,8 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
     published: Published | None = None,
     query_plans: Sequence[QueryPlanSummary] = (),
     flame_graphs: FlameSummary | None = None,
+    lost: Sequence[Lost] = (),
+    attempts: Sequence[Attempt] = (),
 ) -> Results:
     """Compute all figures of a bundle, and what they say of its claims.
 
@@ -94,16 +105,23 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
     """
     excluded = why_excluded(plan, runs)
     counted = [run for run in runs if run.run.key not in excluded]
-    noise, effects = make_effects(
+    counts = count_sides(plan, runs, {run.run.key for run in counted}, lost, attempts)
+    effects_of = partial(
+        make_effects,
         plan,
-        counted,
-        asked(claims, plan),
+        asked=asked(claims, plan),
         latency=lambda several: merge([distributions[run.run.key] for run in several]),
     )
+    noise, effects = effects_of(counted)
+    first = None
+    if excluded:
+        first = {one.comparison: one for one in effects_of([run for run in runs if run.run.attempt == 1])[1]}
+    redone = Redone(plan, runs, counts, noise, first)
     total = len(schedule(plan, runs))
     withheld = unfinished_plan(len(runs), total, "runs")
     of_sides = conducts(plan, counted)
-    noise, effects = withhold_noise(noise, of_sides, withheld), withhold(effects, of_sides, withheld)
+    noise = withhold_noise(noise, of_sides, withheld)
+    effects = withhold(effects, of_sides, withheld, redone.reasons)
     effects, verdicts = judge_claims(
         claims, effects, plan, published, query_plans=query_plans, flame_graphs=flame_graphs
     )
@@ -125,6 +143,7 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         cpu_check=_check_summaries(counted),
         withheld=withheld,
         conduct=of_sides,
+        counts=counts,
         noise=noise,
         effects=effects,
         claims=verdicts,

@@ -14,9 +14,10 @@ import msgspec
 
 from ironbench.metrics import METRICS
 from ironbench.records import Conduct
+from ironbench.redone import agrees, factor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ironbench.records import Effect, LoadResult, Noise, Plan, Run
 
@@ -24,7 +25,6 @@ FAILED_SHARE = 0.001
 """Of a side's requests, and of its sampled answers, that may be other than expected: a twentieth of the margin of
 verdicts (2 %), which so many cheap answers cannot bridge even if they cost nothing."""
 
-_DECIDED = ("lower", "higher")
 _COUNTS = ("requests", "bodies_sampled", "bodies_wrong", "crashes", "gates")
 
 
@@ -54,19 +54,24 @@ def unfinished_plan(sealed: int, total: int, what: str) -> list[str]:
     """
     if sealed >= total:
         return []
-    return [f"{sealed} of {total} {what} are sealed, and there is no verdict before the plan is complete"]
+    return [f"{sealed} of {total} {what} are sealed, and a verdict needs all of them"]
 
 
-def withhold(effects: Iterable[Effect], of_sides: Iterable[Conduct], whole: Sequence[str]) -> list[Effect]:
+def withhold(
+    effects: Iterable[Effect],
+    of_sides: Iterable[Conduct],
+    whole: Sequence[str],
+    chosen: Callable[[Effect], Iterable[str]] = lambda _: (),
+) -> list[Effect]:
     """Take the call from the effects that allow none, and say why.
 
-    ``whole`` holds reasons against all of them. A net figure is not called where the gross one, which holds the idle
-    work too, is called otherwise: what is taken off may be work that was moved.
+    ``whole`` holds reasons against all of them, ``chosen`` gives those against one. A net figure is not called where
+    the gross one, which holds the idle work too, is called otherwise: what is taken off may be work that was moved.
     """
     effects = list(effects)
     against = {(one.experiment, one.side): one.withheld for one in of_sides}
     found = {effect.comparison: effect for effect in effects}
-    return [_held(effect, [*whole, *_reasons(effect, against, found)]) for effect in effects]
+    return [_held(effect, [*whole, *_reasons(effect, against, found), *chosen(effect)]) for effect in effects]
 
 
 def withhold_noise(noises: Iterable[Noise], of_sides: Iterable[Conduct], whole: Sequence[str]) -> list[Noise]:
@@ -96,25 +101,11 @@ def _reasons(effect: Effect, against: dict[tuple[str, str], list[str]], effects:
         for side in (one.variant, one.against):
             yield from against.get((one.experiment, side), [])
     gross = gross_of(effect, effects)
-    if gross is not None and not _agree(effect, gross):
+    if gross is not None and not agrees(effect, gross):
         yield (
-            f"without idle work {one.variant} has {_factor(effect)} of {one.against} and with it {_factor(gross)}, and "
+            f"without idle work {one.variant} has {factor(effect)} of {one.against} and with it {factor(gross)}, and "
             "one of the two differences may be work that was moved into the quiet time"
         )
-
-
-def _agree(net: Effect, gross: Effect) -> bool:
-    if net.call in _DECIDED:
-        return gross.call == net.call
-    return net.call != "equivalent" or gross.call not in _DECIDED
-
-
-def _factor(effect: Effect) -> str:
-    if effect.value is None:
-        return "no factor"
-    if effect.low is None or effect.high is None:
-        return f"{effect.value:.3f}"
-    return f"{effect.value:.3f} [{effect.low:.3f}, {effect.high:.3f}]"
 
 
 # --- one side ----------------------------------------------------------------------------------

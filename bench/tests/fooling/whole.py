@@ -26,20 +26,30 @@ CLAIMS = Claims(
 )
 
 
-def measured(tmp_path, of_run, *, blocks=10, runs=None, retries=1, claims=CLAIMS, **changes):
-    """Seal ``runs`` runs of a plan, or all of it; ``of_run`` gives ``write_raw`` what is special of a planned run."""
-    made = experiment(variants=["baseline", "final"], **changes)
-    of = study(
-        experiments={"signin": made}, protocols={"whole": Protocol(blocks=blocks, warmup_s=2, window_s=8)}
-    )
-    plan = make_plan(of, "whole", plan_id="whole", seed=7, retries=retries, experiments=[], variants=[])
-    bundle = bundles.create(tmp_path / "results", plan, of, tmp_path, claims=claims)
+def measured(tmp_path, of_run, *, bundle=None, blocks=10, runs=None, retries=1, a_a=False, **changes):
+    """Seal ``runs`` runs of a plan, or all that is left of it, and return its bundle and results.
+
+    ``of_run`` gives ``write_raw`` what is special of a planned run.
+    """
+    bundle = bundle or _planned(tmp_path, blocks, retries, a_a=a_a, **changes)
+    plan = bundles.read_plan(bundle)
     done = 0
     while (runs is None or done < runs) and (run := due(bundle)):
-        raw = write_raw(tmp_path / "raw" / run.key, make_session(plan, run), **of_run(run))
-        bundles.seal(bundle, raw, started_ns=None)
+        session = make_session(plan, run)
+        bundles.note_attempt(bundle, session)
+        bundles.seal(bundle, write_raw(tmp_path / "raw" / run.key, session, **of_run(run)), started_ns=None)
         done += 1
     return bundle, compute(bundle)
+
+
+def _planned(tmp_path, blocks, retries, *, a_a, **changes):
+    made = experiment(variants=["baseline", "final"], **changes)
+    of = study(
+        experiments={"signin": made},
+        protocols={"whole": Protocol(blocks=blocks, warmup_s=2, window_s=8, a_a=a_a)},
+    )
+    plan = make_plan(of, "whole", plan_id="whole", seed=7, retries=retries, experiments=[], variants=[])
+    return bundles.create(tmp_path / "results", plan, of, tmp_path, claims=CLAIMS)
 
 
 def words(results):

@@ -57,6 +57,8 @@ def compute(bundle: Path) -> Results:
         published=published,
         query_plans=[summarise(record, claims) for record in query_plans],
         flame_graphs=flames.summary() if flames else None,
+        lost=contents.lost,
+        attempts=contents.attempts,
     )
     damaged = [
         Finding(kind=damage.kind, detail=f"{damage.detail}.")
