@@ -984,7 +984,7 @@ class Pending(Record, frozen=True, kw_only=True):
     total: int
     """Planned runs with the repetitions that are due so far."""
     ended: str = ""
-    """Why no more of the plan can be sealed although it is not done; empty while it can go on."""
+    """Why no more of the plan can be sealed although it is not done, half a sentence; empty while it can go on."""
 
 
 class Attempt(Record, frozen=True, kw_only=True):
@@ -1718,8 +1718,6 @@ class Results(Record, frozen=True, kw_only=True):
     None where the times are not known."""
     sealed: int
     total: int
-    ended: str = ""
-    """Why the plan has ended for good before all its runs were sealed; empty for a plan that is done or may go on."""
     scorecards: list[Scorecard]
     runs: list[RunFigures]
     cpu_check: list[CheckSummary]

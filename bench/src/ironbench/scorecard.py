@@ -29,7 +29,7 @@ from ironbench.metrics import (
     percentile_shown,
     sum_cpu_ms,
 )
-from ironbench.plan import schedule, window_share
+from ironbench.plan import ended, schedule, window_share
 from ironbench.published import published_series
 from ironbench.records import (
     SCHEMA,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from ironbench.metrics import Metric
     from ironbench.published import Published
-    from ironbench.records import Background, Claim, FlameSummary, QueryPlanSummary
+    from ironbench.records import Background, Claim, FlameSummary, Lost, QueryPlanSummary
 
 D = TypeVar("D")
 """A run's latency distribution, of whatever form ``merge`` takes."""
@@ -80,6 +80,7 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
     distributions: dict[str, D],
     environment: dict[str, dict],
     *,
+    lost: Sequence[Lost] = (),
     merge: Callable[[list[D]], Latency],
     rendered_by: str,
     claims: Sequence[Claim] = (),
@@ -101,7 +102,8 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         latency=lambda several: merge([distributions[run.run.key] for run in several]),
     )
     total = len(schedule(plan, runs))
-    withheld = unfinished_plan(len(runs), total, "runs")
+    why_ended = ended(plan, lost)
+    withheld = [why_ended] if why_ended else unfinished_plan(len(runs), total, "runs")
     of_sides = conducts(plan, counted)
     noise, effects = withhold_noise(noise, of_sides, withheld), withhold(effects, of_sides, withheld)
     effects, verdicts = judge_claims(
