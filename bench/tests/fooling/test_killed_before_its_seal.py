@@ -46,13 +46,14 @@ def test_a_session_that_was_killed_is_seen(run, tmp_path):
 def test_a_sealed_run_that_is_moved_out_is_seen(run, tmp_path):
     """A damaged run may be moved out and is measured again; so may one that is as it was sealed."""
     bundle = new_bundle(tmp_path)
-    first = begin_again(run, bundle)
-    run("seal", bundle, stdin=collected(bundle, tmp_path / "1"))
-    (sealed,) = bundles.read_runs(bundle)
-    shutil.move(bundles.run_directory(bundle, sealed.run), tmp_path / "displeasing")
-    assert begin_again(run, bundle) == first
-    run("seal", bundle, stdin=collected(bundle, tmp_path / "2", app_share=0.2))
-    assert [number for position, number in begun(bundle) if position == 1] == [1, 2]
+    for number in (1, 2):
+        assert run("seal", bundle, stdin=collected(bundle, tmp_path / f"{number}"))[0] == 0
+    assert (2, 1) in begun(bundle)
+    second = bundles.read_runs(bundle)[1].run
+    shutil.move(bundles.run_directory(bundle, second), tmp_path / "displeasing")
+    assert begin_again(run, bundle)["position"] == 2
+    assert run("seal", bundle, stdin=collected(bundle, tmp_path / "again", app_share=0.2))[0] == 0
+    assert [number for position, number in begun(bundle) if position == 2] == [1, 2], "and sealed once"
 
 
 def test_an_attempt_that_is_edited_is_named(run, tmp_path):
