@@ -252,7 +252,7 @@ def test_a_session_that_is_lost_again_and_again_ends_the_plan_for_good(bundle, t
         lambda: bundles.lose_pending(bundle, faults),
         lambda: bundles.seal(bundle, raw_of(bundle, tmp_path / "raw", run), started_ns=1),
     ):
-        with pytest.raises(bundles.PlanEndedError, match=r"^The plan ended for good in block 1 of "):
+        with pytest.raises(bundles.PlanEndedError, match=r"^the plan ended for good in block 1 of "):
             more()
     contents = bundles.read_contents(bundle)
     assert ([lost.number for lost in contents.lost], contents.runs) == ([1, 2], [])

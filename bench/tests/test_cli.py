@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from ironbench import bundle as bundles
 from ironbench.cli import main
-from ironbench.plan import make_session
+from ironbench.plan import make_session, window_share
 from ironbench.records import Gate
 
 from .made import S, background, due, experiment, handed_in, load_result, new_bundle, plan, study, write_raw
@@ -67,6 +67,7 @@ def test_plan_pending_seal_report(make, run, tmp_path):
             assert sealed["session"]["run"]["position"] == number + 1
             assert bool(sealed["after"]) == (number == 1)
     share = window_share(bundles.read_plan(bundle), bundles.read_runs(bundle))
+    assert share is not None
     assert share == pytest.approx(3 * 8 / 30, rel=0.5)  # of a machine that is busy less
     told = f"{100 * share:.0f} % of the wall time was inside load windows"
     assert sealed["line"].endswith(f" | all runs are sealed, {told}")
@@ -76,6 +77,29 @@ def test_plan_pending_seal_report(make, run, tmp_path):
     assert code == 0
     assert "Mean latency, ms" in out
     assert json.loads(run("report", bundle, "--json")[1])["sealed"] == 3
+
+
+def test_reading_what_is_pending_is_no_attempt(make, run, tmp_path):
+    make("--id", "one")
+    bundle = tmp_path / "results/one"
+    read = json.loads(run("pending", bundle, "--json")[1])["session"]
+    assert (read["run"]["position"], read["placement_token"]) == (1, "")
+    assert bundles.read_contents(bundle).attempts == []
+    handed_out = json.loads(run("pending", bundle, "--begin", "--json")[1])["session"]
+    assert (handed_out["run"], len(handed_out["placement_token"])) == (read["run"], 32)
+    (attempt,) = bundles.read_contents(bundle).attempts
+    assert (attempt.run, attempt.number) == (due(bundle), 1)
+    run("lost", bundle, stdin=b'{"failures": [{"host": "box", "detail": "down"}]}')
+    assert [one.number for one in bundles.read_contents(bundle).attempts] == [1, 2]
+
+
+def test_the_last_seal_hands_out_nothing(make, run, tmp_path):
+    make("--id", "one", "--experiment", "signin", "--variant", "final")
+    bundle = tmp_path / "results/one"
+    run("seal", bundle, stdin=handed_in(raw_of_pending(bundle, tmp_path / "raw")))
+    code, out, _ = run("pending", bundle, "--begin", "--json")
+    assert (code, json.loads(out)["done"], json.loads(out)["session"]) == (0, True, None)
+    assert not (bundle / "attempts").exists()
 
 
 def test_resume_goes_on_where_it_was(make, run, tmp_path):

@@ -385,6 +385,21 @@ def test_damaged_stacks_are_named_and_the_rest_is_reported(tmp_path):
     assert {share.variant for share in results.flame_graphs.shares if share.mode == "published"} == {"final"}
 
 
+def test_recordings_that_were_begun_and_not_sealed_are_told(tmp_path, run):
+    made = make()
+    bundle = own_bundle(tmp_path, made)
+    for _ in range(3):  # killed twice
+        code, out, _ = run("flamegraph", "pending", bundle, "--begin")
+        assert (code, json.loads(out)["session"]["run"]["position"]) == (0, 1)
+    assert "begun and not sealed" in write_report(bundle)[1], "two of them; the third may be under way"
+    files.seal_recording(bundle, handed_in(made, made.runs[0]))
+    run("flamegraph", "pending", bundle)
+    flames = compute(bundle).flame_graphs
+    assert flames is not None
+    first = made.runs[0]
+    assert flames.interrupted == {f"{first.experiment}, {first.variant}": 2}
+
+
 # --- what is not sealed ------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
 from ironbench.plan import ended, next_run
-from ironbench.records import Attempt, BlockCounts, Lost, SideCounts
+from ironbench.records import Attempt, Lost, SideCounts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -65,23 +65,6 @@ def count_sides(
             interrupted=interrupted[side],
         )
         for side in sorted(planned, key=lambda side: (order[side[0]], _variant_order(plan, side)))
-    ]
-
-
-def count_blocks(plan: Plan, sealed: Sequence[Run]) -> list[BlockCounts]:
-    """Count the blocks of each experiment, and those that were repeated or left out for an instrument fault."""
-    planned = {(run.experiment, run.block) for run in plan.runs}
-    faulty = {(one.run.experiment, one.run.block, one.run.attempt) for one in sealed if one.instrument_faults}
-    return [
-        BlockCounts(
-            experiment=name,
-            planned=sum(experiment == name for experiment, _ in planned),
-            repetitions=sum(
-                experiment == name and attempt <= plan.retries for experiment, _, attempt in faulty
-            ),
-            left_out=sum(experiment == name and attempt > plan.retries for experiment, _, attempt in faulty),
-        )
-        for name in plan.experiments
     ]
 
 

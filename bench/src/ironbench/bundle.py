@@ -583,8 +583,8 @@ def lose_pending(bundle: Path, faults: list[Finding]) -> Lost:
 def _read_open(bundle: Path) -> list[Run]:
     """Read the sealed runs of a plan that may go on; raises PlanEndedError when it has ended for good."""
     contents = read_whole(bundle)
-    if sentence := ended(contents.plan, contents.lost):
-        raise PlanEndedError(sentence)
+    if why := ended(contents.plan, contents.lost):
+        raise PlanEndedError(f"{why}.")
     return contents.runs
 
 
@@ -624,8 +624,8 @@ def _lose(bundle: Path, plan: Plan, run: PlannedRun, faults: list[Finding], room
     room.rename(before / str(number))
     for directory in (before, before.parent, bundle):
         sync_directory(directory)
-    if sentence := ended(plan, [lost]):
-        raise PlanEndedError(sentence)
+    if why := ended(plan, [lost]):
+        raise PlanEndedError(f"{why}.")
     return lost
 
 

@@ -244,7 +244,7 @@ def show_pending(args: argparse.Namespace) -> int:
     state = pending(contents.plan, contents.runs, contents.lost)
     if args.begin:
         if state.ended:
-            raise bundles.PlanEndedError(state.ended)
+            raise bundles.PlanEndedError(f"{state.ended}.")
         state = msgspec.structs.replace(state, session=_hand_out(args.bundle, state.session))
     _print(args, state, state.progress)
     return 0

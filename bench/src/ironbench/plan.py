@@ -18,7 +18,7 @@ from ironbench.study import first_variant, select
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ironbench.records import Experiment, Lost, Manifest
+    from ironbench.records import Experiment, Lost
 
 _Name = TypeVar("_Name", bound=str)
 
@@ -162,7 +162,7 @@ def make_session(plan: Plan, run: PlannedRun) -> Session:
 
 
 def ended(plan: Plan, lost: Sequence[Lost]) -> str:
-    """Say why the plan has ended for good; empty while it may go on.
+    """Say in half a sentence why the plan has ended for good; empty while it may go on.
 
     A session may be lost as often as its block may be repeated. Once more, and the plan stays without its run: to try
     until one is sealed would be to choose the runs that count.
@@ -172,29 +172,11 @@ def ended(plan: Plan, lost: Sequence[Lost]) -> str:
         return ""
     last = max(over, key=lambda one: (one.lost_ns, one.number))
     times = "once" if last.number == 1 else f"{last.number} times, the last time"
-    why = (
-        "; ".join(f"{fault.host}: {fault.detail}" for fault in last.instrument_faults)
-        or "no reason was given"
-    )
+    why = "; ".join(f"{fault.host}: {fault.detail}" for fault in last.instrument_faults)
     return (
-        f"The plan ended for good in block {last.run.block} of {last.run.experiment}: the session {last.run.key} "
-        f"was lost {times} because of {why.rstrip('.')}."
+        f"the plan ended for good in block {last.run.block} of {last.run.experiment}: the session {last.run.key} "
+        f"was lost {times} because of {why.rstrip('.') or 'an unknown reason'}"
     )
-
-
-def unfinished(manifest: Manifest, plan: Plan, sealed: Sequence[Run], lost: Sequence[Lost]) -> str:
-    """Say why nothing of the plan can have a verdict yet, or never will; empty when every run is sealed.
-
-    Repetitions that are due are runs of the plan. Nothing of an imported bundle is ever due.
-    """
-    if manifest.imported is not None:
-        return ""
-    if sentence := ended(plan, lost):
-        return sentence
-    state = pending(plan, sealed, lost)
-    if state.done:
-        return ""
-    return f"{state.sealed} of {state.total} runs are sealed; the same command goes on with the plan."
 
 
 def pending(plan: Plan, sealed: Sequence[Run], lost: Sequence[Lost]) -> Pending:
@@ -203,10 +185,8 @@ def pending(plan: Plan, sealed: Sequence[Run], lost: Sequence[Lost]) -> Pending:
     total = len(whole)
     done = {run.run.key for run in sealed}
     left = [run for run in whole if run.key not in done]
-    if sentence := ended(plan, lost):
-        return Pending(
-            done=False, session=None, progress=sentence, sealed=len(sealed), total=total, ended=sentence
-        )
+    if why := ended(plan, lost):
+        return Pending(done=False, session=None, progress=why, sealed=len(sealed), total=total, ended=why)
     if not left:
         return Pending(
             done=True,

@@ -984,7 +984,7 @@ class Pending(Record, frozen=True, kw_only=True):
     total: int
     """Planned runs with the repetitions that are due so far."""
     ended: str = ""
-    """Why no more of the plan can be sealed although it is not done; empty while it can go on."""
+    """Why no more of the plan can be sealed although it is not done, half a sentence; empty while it can go on."""
 
 
 class Attempt(Record, frozen=True, kw_only=True):
@@ -1053,17 +1053,6 @@ class SideCounts(Record, frozen=True, kw_only=True):
     def side(self) -> str:
         """As of a planned run."""
         return side_name(self.variant, again=self.again)
-
-
-class BlockCounts(Record, frozen=True, kw_only=True):
-    """How many blocks of an experiment were repeated or have come to nothing."""
-
-    experiment: str
-    planned: int
-    repetitions: int
-    """Of whole blocks, for an instrument fault, begun or due; a block may have several."""
-    left_out: int
-    """Blocks of which a run had an instrument fault in the last repetition that is allowed."""
 
 
 class Sealed(Record, frozen=True, kw_only=True):
@@ -1718,8 +1707,6 @@ class Results(Record, frozen=True, kw_only=True):
     None where the times are not known."""
     sealed: int
     total: int
-    ended: str = ""
-    """Why the plan has ended for good before all its runs were sealed; empty for a plan that is done or may go on."""
     scorecards: list[Scorecard]
     runs: list[RunFigures]
     cpu_check: list[CheckSummary]

@@ -30,7 +30,7 @@ from ironbench.metrics import (
     percentile_shown,
     sum_cpu_ms,
 )
-from ironbench.plan import schedule, window_share
+from ironbench.plan import ended, schedule, window_share
 from ironbench.published import published_series
 from ironbench.records import (
     SCHEMA,
@@ -118,7 +118,8 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         first = {one.comparison: one for one in effects_of([run for run in runs if run.run.attempt == 1])[1]}
     redone = Redone(plan, runs, counts, noise, first)
     total = len(schedule(plan, runs))
-    withheld = unfinished_plan(len(runs), total, "runs")
+    why_ended = ended(plan, lost)
+    withheld = [why_ended] if why_ended else unfinished_plan(len(runs), total, "runs")
     of_sides = conducts(plan, counted)
     noise = withhold_noise(noise, of_sides, withheld)
     effects = withhold(effects, of_sides, withheld, redone.reasons)

@@ -16,9 +16,7 @@ def test_no_verdict_before_the_plan_is_complete(tmp_path):
     assert results.sealed == 18
     assert set(words(results).values()) == {"undecided"}
     assert calls(results) == "undecided"
-    assert "18 of 20 runs are sealed, and a verdict needs all of them" in reason(
-        results, "cheaper"
-    )
+    assert "18 of 20 runs are sealed, and a verdict needs all of them" in reason(results, "cheaper")
 
 
 def test_the_same_figures_decide_when_it_is(tmp_path):

@@ -11,7 +11,6 @@ from ironbench import bundle as bundles
 from ironbench.files import encode_record, write_atomic
 from ironbench.flame.files import DIRECTORY as FLAMES
 from ironbench.ingest import merge_distributions, merge_quantiles, read_cores
-from ironbench.plan import ended
 from ironbench.query_plan.summary import summarise
 from ironbench.records import Finding
 from ironbench.report import terminal
@@ -69,7 +68,6 @@ def compute(bundle: Path) -> Results:
     return msgspec.structs.replace(
         results,
         damaged=damaged,
-        ended=ended(contents.plan, contents.lost),
         lost={f"{one.run.key} ({one.number})": one.instrument_faults for one in contents.lost},
         curves=make_curves(contents.plan, counted, distributions, merge_quantiles),
         within=make_within(

@@ -63,6 +63,7 @@ def _figures(results: Results) -> Iterator[Section]:
 
 
 def _runs(results: Results) -> Iterator[Section]:
+    yield _sessions(results)
     yield _instrument_faults(results)
     yield _outcomes(results)
     yield _drift(results)
@@ -274,6 +275,53 @@ def _damaged(results: Results) -> Iterator[Section]:
                 words=2,
             ),
         )
+
+
+def _sessions(results: Results) -> Section:
+    """Make the section on the sessions that were not simply measured once."""
+    rows = [
+        [
+            one.experiment,
+            one.side,
+            *(
+                str(count)
+                for count in (
+                    one.planned,
+                    one.counted,
+                    one.repeated,
+                    one.left_out,
+                    one.faulty,
+                    one.lost,
+                    one.interrupted,
+                )
+            ),
+        ]
+        for one in results.counts
+        if (one.counted, one.left_out, one.lost, one.interrupted) != (one.planned, 0, 0, 0)
+    ]
+    header = [
+        "Experiment",
+        "Side",
+        "Planned",
+        "Counted",
+        "Repeated",
+        "Left out",
+        "Faulty",
+        "Lost",
+        "Interrupted",
+    ]
+    return Section(
+        title="Sessions by side",
+        paragraphs=[] if rows else ["Every planned session was measured once, and counts."],
+        table=Table(header=header, rows=rows, words=2) if rows else None,
+        notes=[
+            "Repeated: measured again with its block. Left out: sealed, and its figures do not count. Faulty: with an "
+            "instrument fault of its own. Interrupted: begun, and neither sealed nor noted as lost. Sides that are not "
+            "here were measured as planned."
+        ]
+        if rows
+        else [],
+    )
 
 
 def _instrument_faults(results: Results) -> Section:
