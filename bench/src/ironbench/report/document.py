@@ -315,9 +315,11 @@ def _sessions(results: Results) -> Section:
         paragraphs=[] if rows else ["Every planned session was measured once, and counts."],
         table=Table(header=header, rows=rows, words=2) if rows else None,
         notes=[
-            "Repeated: measured again with its block. Left out: sealed, and its figures do not count. Faulty: with an "
-            "instrument fault of its own. Interrupted: begun, and neither sealed nor noted as lost. Sides that are not "
-            "here were measured as planned."
+            (
+                "Repeated: measured again with its block. Left out: sealed, and its figures do not count. Faulty: with an "
+                "instrument fault of its own. Interrupted: begun, and neither sealed nor noted as lost. Sides that are not "
+                "here were measured as planned."
+            )
         ]
         if rows
         else [],
