@@ -65,7 +65,7 @@ def test_blocks_of_the_window_are_counted():
         line(9.999, DRAINED + 10**9),
         line(9.999, text="something else took {:.3f} seconds"),
     )
-    found = loop_blocks(text, load_result(), 2)
+    found = loop_blocks(text, load_result([10**6] * 2))
     assert (found.callbacks, found.durations_ms, found.total_ms, found.per_request_ms) == (
         2,
         [40, 150],
@@ -75,18 +75,18 @@ def test_blocks_of_the_window_are_counted():
 
 
 def test_nothing_blocked_and_nothing_answered():
-    assert loop_blocks(b"", load_result(), 0).per_request_ms == 0
+    assert loop_blocks(b"", load_result([])).per_request_ms == 0
 
 
 def test_message_that_is_not_text_is_no_callback():
     entry = json.dumps({"__REALTIME_TIMESTAMP": str(START // 1000 + 1), "MESSAGE": [69, 255]})
-    assert loop_blocks(log(entry, line(0.002)), load_result(), 1).durations_ms == [2]
+    assert loop_blocks(log(entry, line(0.002)), load_result()).durations_ms == [2]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"MESSAGE": "x"}', '{"__REALTIME_TIMESTAMP": "soon"}'])
 def test_other_text_is_refused_by_its_line(text):
     with pytest.raises(IronbenchError, match="line 2 is none of journalctl's JSON"):
-        loop_blocks(log(line(0.1), text), load_result(), 1)
+        loop_blocks(log(line(0.1), text), load_result())
 
 
 # --- effects beside each other -------------------------------------------------------------------

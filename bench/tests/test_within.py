@@ -6,7 +6,7 @@ import pytest
 from ironbench.collect import wrk2
 from ironbench.collect.sar import CpuColumns, CpuSample
 from ironbench.errors import IronbenchError
-from ironbench.ingest import merge_quantiles
+from ironbench.ingest import Distribution, merge_quantiles
 from ironbench.load import histogram
 from ironbench.records import Landing, Run, Second
 from ironbench.within import (
@@ -74,7 +74,7 @@ def test_quantiles_of_merged_histograms_are_the_ordered_samples():
     ordered = sorted(duration / 1e6 for part in parts for duration in part)
     encoded = [histogram.encode(histogram.of_durations(part)) for part in parts]
     wanted = shares(len(ordered))
-    found = merge_quantiles(encoded, wanted)
+    found = merge_quantiles([Distribution(one) for one in encoded], wanted)
     expected = [ordered[max(1, int(share * len(ordered) + 0.5)) - 1] for share in wanted]
     assert found == pytest.approx(expected, rel=0.001)
     assert found == sorted(found)
@@ -83,7 +83,7 @@ def test_quantiles_of_merged_histograms_are_the_ordered_samples():
 def test_quantiles_agree_with_the_summary():
     encoded = [histogram.encode(histogram.of_durations(range(1_000_000, 900_000_000, 1_000_003)))]
     summary = histogram.merge(encoded)
-    assert merge_quantiles(encoded, [0.5, 0.75, 0.9, 0.99, 1]) == [
+    assert merge_quantiles([Distribution(one) for one in encoded], [0.5, 0.75, 0.9, 0.99, 1]) == [
         summary.p50,
         summary.p75,
         summary.p90,
@@ -96,14 +96,15 @@ def test_quantiles_of_printed_spectra():
     def distribution(*steps):
         spectrum = [wrk2.Step(value_ms=ms, percentile=0, count=count) for ms, count in steps]
         latency = wrk2.LatencyMs(mean=1, stdev=1, max=steps[-1][0])
-        return wrk2.Distribution(latency_ms=latency, recorded=steps[-1][1], spectrum=spectrum)
+        return Distribution(wrk2.Distribution(latency_ms=latency, recorded=steps[-1][1], spectrum=spectrum))
 
     both = [distribution((1.0, 5), (3.0, 10)), distribution((2.0, 10))]
     assert merge_quantiles(both, [0.25, 0.26, 0.75, 0.8, 1]) == [1.0, 1.0, 2.0, 3.0, 3.0]
     with pytest.raises(IronbenchError, match="do not merge"):
-        merge_quantiles([*both, histogram.encode(histogram.of_durations([1000]))], [1])
+        merge_quantiles([*both, Distribution(histogram.encode(histogram.of_durations([1000])))], [1])
     with pytest.raises(IronbenchError, match="--latency"):
-        merge_quantiles([wrk2.Distribution(latency_ms=both[0].latency_ms, recorded=None, spectrum=[])], [1])
+        none = wrk2.LatencyMs(mean=None, stdev=None, max=None)
+        merge_quantiles([Distribution(wrk2.Distribution(latency_ms=none, recorded=None, spectrum=[]))], [1])
 
 
 def test_a_curve_a_side_from_its_measured_runs():

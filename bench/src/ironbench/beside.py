@@ -31,15 +31,16 @@ def blocked_loops(plan: Plan, counted: Sequence[Run]) -> list[BlockedLoop]:
             blocks = [run.loop_blocks for run in runs if run.loop_blocks is not None]
             if not blocks:
                 continue
+            known = [ms for run in runs if (ms := METRICS["blocked_ms"].figure(run)) is not None]
             durations = sorted(ms for one in blocks for ms in one.durations_ms)
             found.append(
                 BlockedLoop(
                     experiment=name,
                     side=side,
                     runs=len(blocks),
-                    requests=sum(run.load.completed for run in runs if run.loop_blocks is not None),
+                    requests=sum(run.load.expected for run in runs if run.loop_blocks is not None),
                     callbacks=len(durations),
-                    per_request_ms=statistics.median(one.per_request_ms for one in blocks),
+                    per_request_ms=statistics.median(known) if known else None,
                     quantiles_ms=_quantiles(durations),
                     from_100_ms=sum(ms >= ARTICLES_THRESHOLD_MS for ms in durations),
                     curve=_curve(name, side, durations),

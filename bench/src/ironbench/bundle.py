@@ -32,7 +32,7 @@ from ironbench.files import (
     write_atomic,
     write_synced,
 )
-from ironbench.ingest import latency_log, read_distribution, read_evidence, unfinished, unpack
+from ironbench.ingest import Distribution, latency_log, read_distribution, read_evidence, unfinished, unpack
 from ironbench.judge import judge, loads
 from ironbench.plan import ended, make_session, next_run, same_question
 from ironbench.published import Published
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ironbench.collect.wrk2 import Distribution
     from ironbench.judge import Evidence
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -312,9 +311,7 @@ def read_contents(bundle: Path) -> Contents:
     )
 
 
-def read_distributions(
-    bundle: Path, runs: Sequence[Run]
-) -> tuple[dict[str, str | Distribution], list[Damage]]:
+def read_distributions(bundle: Path, runs: Sequence[Run]) -> tuple[dict[str, Distribution], list[Damage]]:
     """Read the latency distribution of each run, by the run's key; name those that cannot be used."""
     distributions, damaged = {}, []
     for run in runs:

@@ -16,11 +16,11 @@ from ironbench.errors import IronbenchError
 from ironbench.files import NOT_JSON
 from ironbench.ingest import read_collected
 from ironbench.load.limits import share_refusals
-from ironbench.metrics import errors, per_request_ms, percentile_shown
+from ironbench.metrics import errors, per_request_ms
 from ironbench.plan import describe, make_plan, pending, run_seconds, time_left, window_share
 from ironbench.published import load_published
 from ironbench.records import Finding, Lost, Record, Results, Sealed
-from ironbench.scorecard import HIDDEN
+from ironbench.scorecard import why_hidden
 from ironbench.study import load_study
 
 if TYPE_CHECKING:
@@ -321,10 +321,10 @@ def _done(kept: Plan, sealed: Sequence[Run]) -> str:
 
 def _figures(run: Run) -> str:
     latency = run.load.latency
-    p90 = f"{latency.p90:.1f} ms" if percentile_shown(latency.count, 90) else HIDDEN
+    p90 = why_hidden(latency, "p90") or f"{latency.p90:.1f} ms"
     app = per_request_ms(run).get("app")
     figures = [
-        f"{run.load.achieved_rps:.1f} rps",
+        f"{run.load.expected_rps:.1f} rps",
         f"mean {latency.mean:.1f} ms",
         f"p90 {p90}",
         "app not measured" if app is None else f"app {app:.2f} CPU-ms/request",
@@ -332,7 +332,7 @@ def _figures(run: Run) -> str:
     ]
     if beside := run.background:
         figures.append(
-            f"background {beside.achieved_rps:.1f} rps, mean {beside.latency.mean:.1f} ms, {errors(beside)} errors"
+            f"background {beside.expected_rps:.1f} rps, mean {beside.latency.mean:.1f} ms, {errors(beside)} errors"
         )
     line = f"{describe(run.run)} | {', '.join(figures)}"
     for word, ledger in (("INSTRUMENT FAULT", run.instrument_faults), ("outcomes", run.outcomes)):

@@ -10,7 +10,7 @@ import gzip
 import io
 import statistics
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -141,25 +141,36 @@ def latency_log(raw: Path) -> bytes:
     logs = sorted(raw.glob(f"*/{LATENCY_LOG}"))
     if len(logs) == 1:
         return _read_bytes(logs[0])
-    encoded = [read_record(path, Histograms).latency for path in sorted(raw.glob(f"*/{HISTOGRAMS}"))]
-    return hgrm(total(encoded)).encode()
+    parts = [read_record(path, Histograms) for path in sorted(raw.glob(f"*/{HISTOGRAMS}"))]
+    return hgrm(total([part.latency_counted()[0] for part in parts])).encode()
 
 
-def read_distribution(raw: Path) -> str | wrk2.Distribution:
-    """Return the latency distribution among the raw outputs of a sealed run.
+class Distribution(NamedTuple):
+    """The latency of one run, whoever generated its load."""
 
-    An encoded histogram of the built-in generator's, those of several merged, or what wrk2 printed.
-    """
+    samples: str | wrk2.Distribution
+    """An encoded histogram of the built-in generator's, or what wrk2 printed."""
+    censored: int = 0
+    """Requests of it that were given up."""
+
+
+def read_distribution(raw: Path) -> Distribution:
+    """Return the latency distribution among the raw outputs of a sealed run, those of several generators merged."""
     logs = sorted(raw.glob(f"*/{WRK2_LOG}"))
     if len(logs) == 1:
-        return wrk2.parse(_read_bytes(logs[0]), str(logs[0])).corrected
+        log = wrk2.parse(_read_bytes(logs[0]), str(logs[0]))
+        return Distribution(log.corrected, log.censored)
     paths = sorted(raw.glob(f"*/{HISTOGRAMS}"))
     if not paths:
         raise IronbenchError(f"{raw} needs {HISTOGRAMS} of the host that generated the load, and has none.")
-    parts = [read_record(path, Histograms).latency for path in paths]
-    for path, encoded in zip(paths, parts, strict=True):
-        check(encoded, str(path))
-    return parts[0] if len(parts) == 1 else encode(total(parts))
+    found = [read_record(path, Histograms) for path in paths]
+    for path, one in zip(paths, found, strict=True):
+        check(one.latency, str(path))
+    parts = [one.latency_counted() for one in found]
+    encoded = [latency for latency, _ in parts]
+    return Distribution(
+        encoded[0] if len(parts) == 1 else encode(total(encoded)), sum(given_up for _, given_up in parts)
+    )
 
 
 def _merged(generators: Sequence[Path], results: Sequence[LoadResult], where: str) -> LoadResult:
@@ -172,7 +183,7 @@ def _merged(generators: Sequence[Path], results: Sequence[LoadResult], where: st
                 host=path.name,
                 result=result,
                 histograms=read_record(path / where / "histograms.json", Histograms),
-                answered=[
+                waits=[
                     (due - result.idle_until_ns, done - due)
                     for due, done in _requests(path / where)
                     if done is not None
@@ -183,30 +194,33 @@ def _merged(generators: Sequence[Path], results: Sequence[LoadResult], where: st
     )
 
 
-def merge_distributions(distributions: list[str | wrk2.Distribution]) -> Latency:
+def merge_distributions(distributions: list[Distribution]) -> Latency:
     """Summarise the distributions of several runs as one, by count.
 
     Raises IronbenchError when they are of different generators.
     """
-    encoded = [one for one in distributions if isinstance(one, str)]
-    printed = [one for one in distributions if isinstance(one, wrk2.Distribution)]
-    _refuse_mixed(encoded, printed)
-    return wrk2.merge(printed) if printed else merge(encoded)
+    encoded, printed = _by_generator(distributions)
+    censored = sum(one.censored for one in distributions)
+    if printed:
+        return msgspec.structs.replace(wrk2.merge(printed), censored=censored)
+    return merge(encoded, censored)
 
 
-def merge_quantiles(distributions: Sequence[str | wrk2.Distribution], shares: Sequence[float]) -> list[float]:
+def merge_quantiles(distributions: Sequence[Distribution], shares: Sequence[float]) -> list[float]:
     """Return the milliseconds that each part of the merged samples does not exceed; raises as above."""
-    encoded = [one for one in distributions if isinstance(one, str)]
-    printed = [one for one in distributions if isinstance(one, wrk2.Distribution)]
-    _refuse_mixed(encoded, printed)
+    encoded, printed = _by_generator(distributions)
     return wrk2.quantiles(printed, shares) if printed else quantiles(total(encoded), shares)
 
 
-def _refuse_mixed(encoded: list[str], printed: list[wrk2.Distribution]) -> None:
+def _by_generator(distributions: Sequence[Distribution]) -> tuple[list[str], list[wrk2.Distribution]]:
+    """Return what the built-in generator recorded and what wrk2 printed, one of them empty."""
+    encoded = [one.samples for one in distributions if isinstance(one.samples, str)]
+    printed = [one.samples for one in distributions if isinstance(one.samples, wrk2.Distribution)]
     if encoded and printed:
         raise IronbenchError(
             "runs of wrk2 and of the built-in generator do not merge; compare them side by side."
         )
+    return encoded, printed
 
 
 def read_cores(raw: Path) -> dict[str, list[CpuSample]]:
@@ -267,7 +281,7 @@ def _loop_blocks(session: Session, directories: Sequence[Path], load: LoadResult
     logs = [path / SLOW_CALLBACKS for path in directories if (path / SLOW_CALLBACKS).is_file()]
     if not session.experiment.slow_callbacks or not logs:
         return None
-    found = slow_callbacks.loop_blocks(_read_bytes(logs[0]), load, load.completed)
+    found = slow_callbacks.loop_blocks(_read_bytes(logs[0]), load)
     return msgspec.structs.replace(found, host=logs[0].parent.name)
 
 
@@ -279,7 +293,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _third_means(generators: Sequence[Path], where: str) -> tuple[float, float, float] | None:
-    """Mean latency in ms of the answered requests due in each third of the window."""
+    """Mean latency in ms of the requests due in each third of the window, as far as they have one."""
     rows = [row for path in generators for row in _requests(path / where)]
     start, last = min((due for due, _ in rows), default=0), max((due for due, _ in rows), default=0)
     thirds: tuple[list[float], ...] = ([], [], [])
@@ -292,15 +306,22 @@ def _third_means(generators: Sequence[Path], where: str) -> tuple[float, float, 
     return first, second, third
 
 
+def _has_latency(outcome: str) -> bool:
+    return outcome.isdigit() or outcome == "timeout"
+
+
 def _requests(load: Path) -> list[tuple[int, int | None]]:
-    """Return when each request of a load was due, and when it was answered, if it was; wrk2 leaves no list."""
+    """Return when each request of a load was due, and when it was answered or given up; wrk2 leaves no list.
+
+    None: it ended in another error, or was never sent.
+    """
     path = load / "requests.csv.gz"
     if not path.is_file():
         return []
     try:
         with gzip.open(path, "rt", newline="") as file:
             return [
-                (int(row["intended_ns"]), int(row["done_ns"]) if row["outcome"].isdigit() else None)
+                (int(row["intended_ns"]), int(row["done_ns"]) if _has_latency(row["outcome"]) else None)
                 for row in csv.DictReader(file)
             ]
     except (OSError, EOFError, KeyError, ValueError) as error:

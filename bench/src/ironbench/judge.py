@@ -70,7 +70,7 @@ class Evidence(Record, frozen=True, kw_only=True):
     loop_blocks: LoopBlocks | None = None
     hosts: list[HostEvidence]
     third_means_ms: tuple[float, float, float] | None
-    """Mean latency of the requests due in each third of the window; None where one has none."""
+    """Mean latency of the requests due in each third of the window, answered or given up; None where one has none."""
     background_third_means_ms: tuple[float, float, float] | None = None
 
 
@@ -501,6 +501,12 @@ def _load_outcomes(evidence: Evidence, one: OneLoad, *, loaded: bool) -> Iterato
     load = one.result
     if not load.gate.ok:
         yield Finding(kind="gate", detail=f"{one.where}{load.gate.detail}")
+    if load.gate_after is not None and not load.gate_after.ok:
+        yield Finding(
+            kind="gate-after",
+            detail=f"{one.where}after the window the same request was not answered as before it: "
+            f"{load.gate_after.detail}",
+        )
     share = _answered(one) if loaded else 1.0
     if share < SATURATION.limit:
         expected = ", as this experiment expects" if evidence.session.experiment.expect_saturation else ""
@@ -531,6 +537,14 @@ def _load_outcomes(evidence: Evidence, one: OneLoad, *, loaded: bool) -> Iterato
             detail=f"{one.where}{load.unexpected_status} answers were not {wanted}"
             + (f" ({others})" if others else ""),
             value=load.unexpected_status,
+            threshold=0,
+        )
+    if load.bodies_wrong:
+        yield Finding(
+            kind="wrong-body",
+            detail=f"{one.where}{load.bodies_wrong} of {load.bodies_sampled} answers of the window that were looked at "
+            f"had the expected status and the wrong content; the first: {load.body_detail}",
+            value=load.bodies_wrong / load.bodies_sampled,
             threshold=0,
         )
 

@@ -12,7 +12,7 @@ from ironbench.records import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ironbench.records import LoadResult, QueryExecution, Run, ServiceCpu
+    from ironbench.records import Latency, LoadResult, QueryExecution, Run, ServiceCpu
 
 SERVICES = ("app", "postgresql", "pgbouncer", "valkey")
 DATABASE = ("postgresql", "pgbouncer")
@@ -59,15 +59,40 @@ class Metric(Record, frozen=True, kw_only=True):
 # --- reading a run -----------------------------------------------------------------------------
 
 
-def percentile_shown(count: int, percentile: float) -> bool:
-    """Whether at least MIN_ABOVE of ``count`` samples lie above the percentile."""
+def percentile_shown(count: int, percentile: float, censored: int = 0) -> bool:
+    """Whether at least MIN_ABOVE of ``count`` samples lie above the percentile, and all the ``censored`` ones do.
+
+    Of a request that was given up nobody knows how long it would have taken, so no percentile among them is known.
+    """
     # Per mille in whole numbers: 100 samples have exactly 10 above p90, whatever floats say.
-    return count * round(1000 - 10 * percentile) >= MIN_ABOVE * 1000
+    return count * round(1000 - 10 * percentile) >= max(MIN_ABOVE, censored) * 1000
+
+
+def latency_figure(latency: Latency, field: str) -> float | None:
+    """Return the mean, stdev, max or a percentile in ms; None where it is not known (see ``percentile_shown``).
+
+    With requests that were given up the mean is a lower bound, and neither max nor stdev is known.
+    """
+    if field in PERCENTILES:
+        known = percentile_shown(latency.count, PERCENTILES[field], latency.censored)
+    else:
+        known = latency.count > 0 and (field == "mean" or not latency.censored)
+    return getattr(latency, field) if known else None
 
 
 def per_request_ms(run: Run) -> dict[str, float]:
-    """CPU-ms per request by service; the load generator and the rest of the host are none."""
+    """CPU-ms per expected answer by service; the load generator and the rest of the host are none.
+
+    Empty without such an answer: work that answers nothing has no price, least of all 0.
+    """
+    if not expected(run):
+        return {}
     return {cpu.service: cpu.per_request_ms for cpu in run.cpu if cpu.service in SERVICES}
+
+
+def expected(run: Run) -> int:
+    """Requests of all loads of a run that were answered with the expected status."""
+    return run.load.expected + (run.background.expected if run.background else 0)
 
 
 def sum_cpu_ms(run: Run) -> float | None:
@@ -77,11 +102,11 @@ def sum_cpu_ms(run: Run) -> float | None:
 
 
 def gross_per_request_ms(run: Run) -> dict[str, float]:
-    """CPU-ms per request by service, idle work and what was put off beyond the window included."""
-    answered = run.load.completed + (run.background.completed if run.background else 0)
-    if not answered:
+    """CPU-ms per expected answer by service, idle work and what was put off beyond the window included."""
+    answers = expected(run)
+    if not answers:
         return {}
-    return {cpu.service: _gross_ms(cpu) / answered for cpu in run.cpu if cpu.service in SERVICES}
+    return {cpu.service: _gross_ms(cpu) / answers for cpu in run.cpu if cpu.service in SERVICES}
 
 
 def per_second_ms(run: Run) -> dict[str, float]:
@@ -170,12 +195,7 @@ def _of(source: Source, figure: Callable[[LoadResult], float | None]) -> Callabl
 
 
 def _latency(field: str) -> Callable[[LoadResult], float | None]:
-    def figure(load: LoadResult) -> float | None:
-        count = load.latency.count
-        shown = percentile_shown(count, PERCENTILES[field]) if field in PERCENTILES else count > 0
-        return getattr(load.latency, field) if shown else None
-
-    return figure
+    return lambda load: latency_figure(load.latency, field)
 
 
 # --- the metrics -------------------------------------------------------------------------------
@@ -238,7 +258,7 @@ def _of_hosts() -> Iterator[Metric]:
         unit="ms",
         source="host",
         latency=True,
-        figure=lambda run: run.loop_blocks.per_request_ms if run.loop_blocks else None,
+        figure=lambda run: run.loop_blocks.per_request_ms if run.loop_blocks and run.load.expected else None,
     )
     # A rate, and where CPUs are shared as much a figure of the neighbours as a latency is.
     yield Metric(
@@ -278,7 +298,7 @@ def _of_load(source: Source) -> Iterator[Metric]:
         lower_is_better=False,
         source=source,
         outcome=True,
-        figure=_of(source, lambda load: load.achieved_rps),
+        figure=_of(source, lambda load: load.expected_rps),
     )
     yield Metric(
         name=f"{prefix}errors",

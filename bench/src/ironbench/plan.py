@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from ironbench.cells import as_side
-from ironbench.records import SCHEMA, Pending, Plan, PlannedRun, Run, Session, Study, side_name
+from ironbench.records import QUIET_AFTER_S, SCHEMA, Pending, Plan, PlannedRun, Run, Session, Study, side_name
 from ironbench.study import first_variant, select
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ ALIGN_S = 1.05
 """The window starts 50 ms after a whole second: a wait of at most this."""
 CONNECT_S = 0.7
 """For start-up of the generator, connecting, and the gate."""
-OVERHEAD_S = 3.0
-"""Preparation, collection and sealing of one session, as on two CPUs of 2026, until sealed runs tell better."""
+OVERHEAD_S = 3.0 + QUIET_AFTER_S
+"""Preparation, the quiet before the gate is asked again, collection and sealing of one session, as on two CPUs of
+2026, until sealed runs tell better."""
 
 
 def make_plan(  # noqa: PLR0913 - a plan has this many independent inputs

@@ -397,6 +397,11 @@ class Recording(Record, frozen=True, kw_only=True):
     """In the order of doing."""
 
 
+QUIET_AFTER_S = 1.2
+"""From the moment when the window has drained until the gate is asked again: a whole second in which nobody asks for
+anything, wherever the sampler's tenths of a second lie. What the services still do then, they put off."""
+
+
 class Session(Record, frozen=True, kw_only=True):
     """What the hosts need to know of one run; every ``ironbench host`` command reads it from stdin."""
 
@@ -426,9 +431,13 @@ class Session(Record, frozen=True, kw_only=True):
 
     @property
     def longest_s(self) -> float:
-        """The same with the longest drains, after the warm-up, after the window, and after each step of a search."""
+        """The same with the longest drains, after the warm-up, after the window, and after each step of a search.
+
+        And with the gate that is asked again, which may have to wait for its answer.
+        """
         search = self.experiment.search
-        return self.expected_s + 2 * self.drain_s * (1 + (search.steps if search else 0))
+        drains_s = 2 * self.drain_s * (1 + (search.steps if search else 0))
+        return self.expected_s + drains_s + QUIET_AFTER_S + self.timeout_s
 
 
 class Affinity(Record, frozen=True, kw_only=True):
@@ -588,7 +597,11 @@ class HostFacts(Record, frozen=True, kw_only=True):
 
 
 class Latency(Record, frozen=True, kw_only=True):
-    """Summary of one histogram, milliseconds. ``count`` samples; zeros when there are none."""
+    """Summary of one histogram, milliseconds. ``count`` samples; zeros when there are none.
+
+    With ``censored`` above 0 the mean is a lower bound, and what ``ironbench.metrics.latency_figure`` does not
+    return is not known.
+    """
 
     count: int
     mean: float
@@ -599,12 +612,15 @@ class Latency(Record, frozen=True, kw_only=True):
     p99: float
     p999: float
     max: float
+    censored: int = 0
+    """Of ``count``: requests that were given up. They took at least what is in the histogram."""
 
 
 class Second(Record, frozen=True, kw_only=True):
-    """Latency of the answered requests that were due in one second of the window, in milliseconds.
+    """Latency of the requests that were due in one second of the window, in milliseconds.
 
-    Zeros when there are none. Percentiles are of the durations themselves, to the microsecond.
+    Those that were given up have the time after which they were; of other errors and of what was never sent there
+    is none. Zeros when there are none. Percentiles are of the durations themselves, to the microsecond.
     """
 
     count: int
@@ -615,13 +631,16 @@ class Second(Record, frozen=True, kw_only=True):
 
 
 class Gate(Record, frozen=True, kw_only=True):
-    """The answer to one request before the warm-up, held against the experiment's expectation."""
+    """The answer to one request outside of the window, held against the experiment's expectation."""
 
     ok: bool
     status: int
     detail: str
     """Empty when ok, else one sentence."""
     body_bytes: int
+    json_type: str = ""
+    """What the body is: ``object``, ``array``, ``string``, ``number``, ``boolean``, ``null``, or ``none`` where it is
+    not JSON. Empty: nobody looked."""
 
 
 class PlacementService(Record, frozen=True, kw_only=True):
@@ -689,8 +708,8 @@ class LoadResult(Record, frozen=True, kw_only=True):
 
     ``scheduled`` requests were due in the window; ``sent`` went out before its end; ``unsent`` were
     still waiting for a connection then (the backlog of a saturated system); ``completed`` were
-    answered, in the window or while draining. ``achieved_rps`` = completed / window_s: with nothing
-    left unsent it equals the offered rate exactly.
+    answered, in the window or while draining, whatever the status; ``expected`` of them with the expected one.
+    ``achieved_rps`` = completed / window_s: with nothing left unsent it equals the offered rate exactly.
 
     A run with a background has two of these. All times of the clock are those of the run and equal in
     both: the first send of either, and when both had drained, since the services' CPU time of the two
@@ -712,9 +731,10 @@ class LoadResult(Record, frozen=True, kw_only=True):
     window_end_ns: int
     drained_ns: int
     latency: Latency
-    """From the intended send time (corrected for coordinated omission)."""
+    """From the intended send time (corrected for coordinated omission), of the completed requests and of those with
+    the error ``timeout``, which are its ``censored`` ones."""
     service_time: Latency
-    """From the actual send time."""
+    """From the actual send time, of the completed requests."""
     own_send_lag: Latency
     """The generator was late although a connection was free: an instrument matter."""
     system_send_lag: Latency
@@ -725,6 +745,7 @@ class LoadResult(Record, frozen=True, kw_only=True):
     """By kind: connect, reset, closed, timeout, protocol."""
     reconnects: int
     gate: Gate
+    """Before the warm-up."""
     warmup_requests: int
     cpu_ms: float
     """CPU time of the generator's processes from first send to drained."""
@@ -740,17 +761,36 @@ class LoadResult(Record, frozen=True, kw_only=True):
     """How late the generator's timer ran, at every due time and each 10 ms between them. A generator that
     stands still while nothing is due reads answers late, which shows here and in no send lag."""
     timeouts: Latency | None = None
-    """Of the requests with the error ``timeout``, from the intended send time until they were given up:
-    what they took at least. ``latency`` does not hold them."""
+    """Of the requests with the error ``timeout`` alone, from the intended send time until they were given up:
+    what they took at least."""
     seconds: list[Second] | None = None
     """By second of the window, the last one shorter if the window ends within it; None where the backend
     does not tell."""
     landing: Landing | None = None
-    gate_after: Gate | None = None
-    bodies_sampled: int = 0
-    bodies_wrong: int = 0
     alarms: list[Finding] = []
     """The generator's own warnings that it, or the system, was saturated."""
+    gate_after: Gate | None = None
+    """The gate's request once more, after the window had drained and a quiet time; no figure holds it. None: there
+    was no load, or an earlier ironbench measured."""
+    bodies_sampled: int = 0
+    """Answers of the window with the expected status whose bodies and cookies were held against the expectation; 0
+    where the backend does not look."""
+    bodies_wrong: int = 0
+    """Of those, the ones that did not meet it."""
+    body_detail: str = ""
+    """What was wrong with the first of them, as one sentence."""
+
+    @property
+    def expected(self) -> int:
+        """Requests that were answered with the expected status: what a cost per request is divided by."""
+        return self.completed - self.unexpected_status
+
+    @property
+    def expected_rps(self) -> float:
+        """The part of ``achieved_rps`` that has the expected status: the rate that reports show."""
+        if not self.unexpected_status:
+            return self.achieved_rps
+        return self.achieved_rps * self.expected / self.completed
 
 
 class ServiceCpu(Record, frozen=True, kw_only=True):
@@ -765,8 +805,8 @@ class ServiceCpu(Record, frozen=True, kw_only=True):
     net_ms: float
     """total_ms less idle_ms_per_s over the same time."""
     per_request_ms: float
-    """net_ms over the requests that were answered, in a run with a background those of both loads; 0 when
-    none was."""
+    """net_ms over the requests that were answered with the expected status, in a run with a background those of
+    both loads; 0, and no figure of any report, when none was."""
     late_ms: float = 0.0
     """Work in the quiet second after the window had drained: what was put off until then, and a second's idle work."""
     host: str = ""
@@ -823,7 +863,8 @@ class LoopBlocks(Record, frozen=True, kw_only=True):
     """Callbacks that took longer than the app's threshold."""
     total_ms: float
     per_request_ms: float
-    """total_ms over the requests that were answered; 0 when none was."""
+    """total_ms over the requests that were answered with the expected status; 0, and no figure of any report, when
+    none was."""
     durations_ms: list[float]
     """Of each, ascending, to the millisecond."""
     host: str = ""
@@ -1393,7 +1434,8 @@ class Recorded(Record, frozen=True, kw_only=True):
     offered_rps: float = 0.0
     achieved_rps: float = 0.0
     errors: int = 0
-    """Of the window, unexpected statuses among them; these four are known when the recording is sealed."""
+    """Of the window, unexpected statuses and wrong bodies among them; these four are known when the recording is
+    sealed."""
     conduct: Conduct | None = None
 
 
@@ -1581,7 +1623,7 @@ class Curve(Record, frozen=True, kw_only=True):
     side: str
     count: int
     shares: list[float]
-    """Parts of the samples, ascending, the last one 1."""
+    """Parts of the samples, ascending, the last one 1, or the last before the requests that were given up."""
     ms: list[float]
     """What that part does not exceed."""
 

@@ -26,6 +26,7 @@ from ironbench.metrics import (
     app_cpus,
     core,
     errors,
+    latency_figure,
     per_request_ms,
     percentile_shown,
     sum_cpu_ms,
@@ -74,6 +75,8 @@ D = TypeVar("D")
 DESCRIPTION = "description.yml"
 """An imported bundle's copy of what its importer said of the logs."""
 HIDDEN = f"n<{MIN_ABOVE}"
+CENSORED = "timed out"
+NO_ANSWER = "no answer"
 NOT_MEASURED = "not measured"
 WHERE_MEASURED = ("run_queue_max", "context_switches", "new_tasks", "blocked_ms", "highest_rps")
 """Metrics with a row only where a run has the figure."""
@@ -218,11 +221,14 @@ def _scorecard(
         return row(title, unit, lambda v: _median(figure(run) for run in of[v]))
 
     rows = [
-        row("Mean latency", "ms", lambda v: Cell(value=latency[v].mean)),
-        row("P90", "ms", lambda v: _percentile(latency[v], "p90")),
-        row("P99", "ms", lambda v: _percentile(latency[v], "p99")),
-        row("StdDev", "ms", lambda v: Cell(value=latency[v].stdev)),
-        row("Max latency", "ms", lambda v: Cell(value=latency[v].max)),
+        row(title, "ms", partial(_latency, latency, field))
+        for title, field in (
+            ("Mean latency", "mean"),
+            ("P90", "p90"),
+            ("P99", "p99"),
+            ("StdDev", "stdev"),
+            ("Max latency", "max"),
+        )
     ]
     for cpu in _app_cpus(observed):
         for title, field in (("%usr, whole sar record", "usr_whole_record"), ("busy in the window", "busy")):
@@ -233,7 +239,7 @@ def _scorecard(
         for metric in map(METRICS.__getitem__, WHERE_MEASURED)
         if any(metric.figure(run) is not None for found in observed.values() for run in found)
     ]
-    rows.append(over_sessions("Achieved rate", "rps", lambda run: run.load.achieved_rps))
+    rows.append(over_sessions("Achieved rate", "rps", lambda run: run.load.expected_rps))
     rows.append(
         row(
             "Errors and unexpected statuses",
@@ -287,13 +293,25 @@ def _of_background(metric: Metric, runs: dict[str, list[Run]], variant: str) -> 
     figures = [metric.figure(run) for run in runs[variant]]
     if metric.unit == "count":
         return Cell(value=sum(figure for figure in figures if figure is not None))
-    return _median(figures, empty=HIDDEN if metric.latency else NOT_MEASURED)
+    if not metric.latency:
+        return _median(figures)
+    given_up = any(run.background.latency.censored for run in runs[variant] if run.background)
+    return _median(figures, empty=CENSORED if given_up else HIDDEN)
 
 
-def _percentile(latency: Latency, name: str) -> Cell:
-    if not percentile_shown(latency.count, PERCENTILES[name]):
-        return Cell(value=None, note=HIDDEN)
-    return Cell(value=getattr(latency, name))
+def _latency(latency: dict[str, Latency], field: str, variant: str) -> Cell:
+    one = latency[variant]
+    return Cell(value=latency_figure(one, field), note=why_hidden(one, field))
+
+
+def why_hidden(latency: Latency, field: str) -> str:
+    """Return what stands in the place of a figure that ``latency_figure`` does not return; empty where it does."""
+    if latency_figure(latency, field) is not None:
+        return ""
+    if not latency.count:
+        return NO_ANSWER
+    few = field in PERCENTILES and not percentile_shown(latency.count, PERCENTILES[field])
+    return CENSORED if latency.censored and not few else HIDDEN
 
 
 def _median(figures: Sequence[float | None] | object, empty: str = NOT_MEASURED) -> Cell:
@@ -339,7 +357,7 @@ def _figures(run: Run, why_not: str) -> RunFigures:
         counted=not why_not,
         why_not=why_not,
         offered_rps=run.load.offered_rps,
-        achieved_rps=run.load.achieved_rps,
+        achieved_rps=run.load.expected_rps,
         latency=run.load.latency,
         app_cpu_ms=per_request_ms(run).get("app"),
         sum_cpu_ms=sum_cpu_ms(run),

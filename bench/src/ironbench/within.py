@@ -64,15 +64,16 @@ def make_curves(
     """Return the latency distribution of each side.
 
     ``quantiles`` merges distributions by count and returns the value, in milliseconds, that each of the
-    given parts of the samples does not exceed.
+    given parts of the samples does not exceed. A curve ends where the requests that were given up begin.
     """
     curves = []
     measured = [run for run in counted if run.run.number]
     for (experiment, side), runs in _by_side(plan, measured).items():
         count = sum(run.load.latency.count for run in runs)
-        if not count:
+        given_up = sum(run.load.latency.censored for run in runs)
+        parts = [share for share in shares(count) if round(count * (1 - share), 6) >= given_up]
+        if not count or not parts:
             continue
-        parts = shares(count)
         ms = quantiles([distributions[run.run.key] for run in runs], parts)
         curves.append(Curve(experiment=experiment, side=side, count=count, shares=parts, ms=ms))
     return curves

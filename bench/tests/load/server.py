@@ -25,6 +25,14 @@ DEATH = 30
 STALL_AT_S = 0.3
 """After a whole second, 50 ms after which a window begins."""
 
+BUSY = 10
+"""Requests after which a window has begun."""
+REST_S = 0.8
+
+asked = {}
+"""When a path was asked for last."""
+ends = []
+"""The timer that will end the process."""
 records = []
 counts = {}
 busy = asyncio.Lock()
@@ -132,6 +140,47 @@ class Server(asyncio.Protocol):
     def never(self, request, count):
         if count == 1:  # the gate
             self.write(answer())
+
+    def after(self, request, count):
+        """Answer ``/after/N/KIND`` as ``/ok`` so many times, the gate's among them, and then as ``/KIND``."""
+        _, _, number, kind = request[1].partition("?")[0].split("/")
+        (self.ok if count <= int(number) else getattr(self, kind))(request, count)
+
+    def every(self, request, count):
+        """Answer every Nth request of ``/every/N/KIND`` as ``/KIND``, and the others as ``/ok``."""
+        _, _, number, kind = request[1].partition("?")[0].split("/")
+        (self.ok if count % int(number) else getattr(self, kind))(request, count)
+
+    def rested(self, request, count):
+        """Answer ``/rested/KIND`` as ``/ok``, and as ``/KIND`` when nobody has asked since long, as after a window."""
+        kind = request[1].partition("?")[0].split("/")[2]
+        now = time.monotonic()
+        resting = count > BUSY and now - asked.get(request[1], now) > REST_S
+        asked[request[1]] = now
+        (getattr(self, kind) if resting else self.ok)(request, count)
+
+    def quits(self, request, count):
+        """Answer, and end when nobody has asked for a moment after that."""
+        self.ok(request, count)
+        if count > BUSY:
+            if ends:
+                ends.pop().cancel()
+            ends.append(asyncio.get_running_loop().call_later(REST_S, os._exit, 0))
+
+    def broken(self, request, count):
+        self.write(answer(b'{"detail":"later"}', b"503 Service Unavailable"))
+
+    def page(self, request, count):
+        self.write(answer(b"<html>Something went wrong.</html>", headers=b"Content-Type: text/html\r\n"))
+
+    def apology(self, request, count):
+        self.write(answer(b'{"detail":"Something went wrong."}'))
+
+    def silent(self, request, count):
+        pass
+
+    def exit(self, request, count):
+        os._exit(0)
 
     def rst(self, request, count):
         if count % 5:

@@ -6,7 +6,8 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from ironbench.errors import IronbenchError
-from ironbench.load.histogram import encode, hgrm, hlog, merge, of_durations, summarise
+from ironbench.load.histogram import Histograms, encode, hgrm, hlog, merge, of_durations, summarise
+from ironbench.metrics import latency_figure
 
 MS = 1_000_000
 
@@ -107,3 +108,26 @@ def test_hlog_is_read_by_hdrhistograms_own_reader(tmp_path):
     assert interval.get_end_time_stamp() - interval.get_start_time_stamp() == pytest.approx(30_000)
     assert reader.get_next_interval_histogram() is None
     assert ",30.000000,1000.000000,HISTF" in path.read_text()
+
+
+def test_requests_that_were_given_up_count_and_are_told():
+    answered, given_up = [MS] * 900, [500 * MS] * 100
+    kept = Histograms(
+        latency=encode(of_durations(answered + given_up)),
+        service_time="",
+        own_send_lag="",
+        system_send_lag="",
+        timeouts=encode(of_durations(given_up)),
+        censored=100,
+    )
+    earlier = msgspec.structs.replace(kept, latency=encode(of_durations(answered)), censored=None)
+    for histograms in (kept, earlier):
+        encoded, censored = histograms.latency_counted()
+        latency = merge([encoded], censored)
+        assert (latency.count, latency.censored) == (1000, 100)
+        assert latency.mean == pytest.approx(50.9, rel=0.001)
+        known = {
+            name: latency_figure(latency, name) for name in ("mean", "p50", "p90", "p99", "max", "stdev")
+        }
+        assert [name for name, figure in known.items() if figure is not None] == ["mean", "p50", "p90"]
+    assert kept.latency_counted()[0] is kept.latency

@@ -15,7 +15,15 @@ from urllib.parse import parse_qs
 import msgspec
 import pytest
 from ironbench.load.histogram import merge
-from ironbench.records import Background, Expectation, Load, RequestTemplate, Search, SearchResult
+from ironbench.records import (
+    QUIET_AFTER_S,
+    Background,
+    Expectation,
+    Load,
+    RequestTemplate,
+    Search,
+    SearchResult,
+)
 
 NS = 1_000_000_000
 DURATIONS = ("latency", "service_time", "own_send_lag", "system_send_lag", "timer_lag", "timeouts")
@@ -38,9 +46,11 @@ def assert_consistent(run, *others):
     assert result.completed == sum(result.statuses.values())
     assert result.achieved_rps == pytest.approx(result.completed / result.window_s)
     assert result.offered_rps == pytest.approx(result.scheduled / result.window_s)
-    assert result.latency.count == result.service_time.count == result.completed
+    assert result.service_time.count == result.completed
+    assert result.latency.count == result.completed + result.latency.censored
     assert result.own_send_lag.count == result.system_send_lag.count == result.scheduled
-    assert result.timeouts.count == result.errors.get("timeout", 0)
+    assert result.timeouts.count == result.latency.censored == result.errors.get("timeout", 0)
+    assert (result.bodies_wrong, result.body_detail) == (0, "")
     assert result.timer_lag.count >= max(result.scheduled, result.window_s / 0.01 - 1)
     assert (
         Counter(outcomes(run))
@@ -52,7 +62,8 @@ def assert_consistent(run, *others):
         + Counter()
     )
     for name in DURATIONS:
-        assert merge([run.histograms[name]]) == getattr(result, name)
+        censored = run.histograms["censored"] if name == "latency" else 0
+        assert merge([run.histograms[name]], censored) == getattr(result, name)
     assert_seconds(run)
     sent = [row for row in run.rows if row["outcome"] != "unsent"]
     for row in sent:
@@ -71,7 +82,7 @@ def assert_seconds(run):
     assert len(result.seconds) == -(-(result.window_end_ns - result.idle_until_ns) // NS)
     latencies_ms = [[] for _ in result.seconds]
     for row in run.rows:
-        if row["outcome"].isdigit():
+        if row["outcome"].isdigit() or row["outcome"] == "timeout":
             due = int(row["intended_ns"])
             latencies_ms[(due - result.idle_until_ns) // NS].append((int(row["done_ns"]) - due) / 1e6)
     assert [second.count for second in result.seconds] == list(map(len, latencies_ms))
@@ -80,6 +91,11 @@ def assert_seconds(run):
             assert second.mean == pytest.approx(sum(expected) / len(expected), abs=0.001)
             assert second.max == pytest.approx(max(expected), abs=0.001)
             assert second.p50 <= second.p99 <= second.max
+
+
+def between(records, from_ns, until_ns):
+    """Return what the server was asked in a time."""
+    return [record for record in records if from_ns < record[4] < until_ns]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -112,9 +128,10 @@ def test_everything_is_sent_answered_and_counted(server, measure, arrivals, proc
     assert processes > 1 or result.cpu_share == pytest.approx(share)
 
     records = server.get("/records")
-    assert len(records) == 1 + result.warmup_requests + result.completed
-    quiet = [record for record in records if result.idle_from_ns < record[4] < start]
-    assert not quiet
+    assert len(records) == 1 + result.warmup_requests + result.completed + 1
+    assert not between(records, result.idle_from_ns, start)
+    assert result.gate_after == result.gate
+    assert not between(records, result.drained_ns, result.drained_ns + round(QUIET_AFTER_S * NS))
     assert {record[5] for record in records} == set(result.local_ports)
     assert all(["Host", server.url.removeprefix("http://")] in record[2] for record in records)
 
@@ -170,7 +187,7 @@ def test_unique_users_cookies_and_body(server, measure, tmp_path):
         assert headers["Content-Type"] == "application/json"
         assert headers["Cookie"] == f"access_token=t{user}"
         assert headers["X-User"] == document["name"] == f"u {user}"
-    assert len(set(emails)) == len(emails) == len(records) >= 2 * (1 + 8 + 48)
+    assert len(set(emails)) == len(emails) == len(records) >= 2 * (1 + 8 + 48 + 1)
     assert all(re.fullmatch(r"[a-z0-9]{25}@test\.example", email) for email in emails)
     assert max(turns.values()) - min(turns.values()) <= 4  # two runs start their turns anew
 
@@ -186,7 +203,7 @@ def test_a_form_is_urlencoded(server, measure):
 
     bodies = [parse_qs(record[3], strict_parsing=True) for record in server.get("/records")]
     assert {body["username"][0] for body in bodies} == {"a b&c"}
-    assert len({body["u"][0] for body in bodies}) == len(bodies) == 51
+    assert len({body["u"][0] for body in bodies}) == len(bodies) == 52
 
 
 SHAPES = {"/empty": 204} | dict.fromkeys(
@@ -256,7 +273,8 @@ def test_a_server_that_never_answers_times_out(server, measure):
     assert run.result.reconnects == run.result.sent
     assert run.result.timeouts is not None
     assert run.result.timeouts.p50 >= 200  # from the due time, so at least the timeout
-    assert run.result.latency.count == 0
+    assert run.result.latency == msgspec.structs.replace(run.result.timeouts, censored=run.result.sent)
+    assert run.result.gate_after.detail == "The server did not answer in time."
     for row in run.rows[: run.result.sent]:
         assert 0.2 <= (int(row["done_ns"]) - int(row["sent_ns"])) / NS < 0.4
 
@@ -601,9 +619,11 @@ def test_two_loads_have_the_window_in_common_and_nothing_else(server, measure, t
 
     records = server.get("/records")
     sent = Counter(url for _, url, *_ in records)
-    assert sent == {"/echo/1": 1 + 40 + 100, "/echo/2": 1 + 4 + 10}
+    assert sent == {"/echo/1": 1 + 40 + 100 + 1, "/echo/2": 1 + 4 + 10 + 1}
     assert {url for _, url, *_ in records[:2]} == set(sent), "both gates come before the warm-up"
-    assert not [record for record in records if result.idle_from_ns < record[4] < result.idle_until_ns]
+    assert {url for _, url, *_ in records[-2:]} == set(sent), "both gates are asked again"
+    assert not between(records, result.idle_from_ns, result.idle_until_ns)
+    assert not between(records, result.drained_ns, result.drained_ns + round(QUIET_AFTER_S * NS))
     for url, ports in (("/echo/1", result.local_ports), ("/echo/2", beside.local_ports)):
         assert {record[5] for record in records if record[1] == url} == set(ports)
     bodies = [json.loads(record[3]) for record in records]

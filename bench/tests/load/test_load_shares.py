@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import pytest
 from ironbench.errors import IronbenchError
 from ironbench.files import read_record
@@ -9,7 +10,7 @@ from ironbench.load import histogram
 from ironbench.load.engine import LONGEST_WAIT_NS, _appointed
 from ironbench.load.histogram import Histograms
 from ironbench.load.limits import share_refusals
-from ironbench.load.merged import Part, merge_results
+from ironbench.load.merged import Part, merge_histograms, merge_results
 from ironbench.load.schedule import deal, make_schedule, share_of
 from ironbench.records import Load
 
@@ -77,7 +78,7 @@ def test_results_are_merged_by_count(measure, server):
             host=f"load{number}",
             result=run.result,
             histograms=read_record(run.out / "histograms.json", Histograms),
-            answered=[
+            waits=[
                 (
                     int(row["intended_ns"]) - run.result.idle_until_ns,
                     int(row["done_ns"]) - int(row["intended_ns"]),
@@ -96,7 +97,7 @@ def test_results_are_merged_by_count(measure, server):
     assert merged.offered_rps == 50.0
     assert merged.completed == one.completed + two.completed == merged.latency.count
     assert merged.latency.max == max(one.latency.max, two.latency.max)
-    everything = [*parts[0].answered, *parts[1].answered]
+    everything = [*parts[0].waits, *parts[1].waits]
     exact = histogram.summarise(histogram.of_durations(took for _, took in everything))
     assert merged.latency == exact
     assert merged.seconds
@@ -104,4 +105,30 @@ def test_results_are_merged_by_count(measure, server):
     assert (merged.first_send_ns, merged.drained_ns) == (one.first_send_ns, two.drained_ns)
     assert len(merged.local_ports) == 4
     assert merged.threads == 2
+    assert merged.bodies_sampled == one.bodies_sampled + two.bodies_sampled == merged.completed
+    assert merged.gate_after == one.gate_after == two.gate_after
     assert merge_results(parts[:1]) == one, "a generator that is alone has seen all"
+
+
+def test_what_went_wrong_on_one_of_several_generators_is_in_the_whole(measure, server):
+    shares = [
+        measure(server.url, path, out=str(number), generator=number, generators=2, rate=100.0, timeout_s=0.2)
+        for number, path in enumerate(("/ok", "/after/9/silent"))
+    ]
+    parts = [
+        Part(
+            host=f"load{number}",
+            result=msgspec.structs.replace(run.result, bodies_wrong=number, body_detail="No." * number),
+            histograms=read_record(run.out / "histograms.json", Histograms),
+            waits=[],
+        )
+        for number, run in enumerate(shares)
+    ]
+    merged = merge_results(parts)
+    assert merged.latency.censored == merged.errors["timeout"] == shares[1].result.errors["timeout"] > 0
+    assert merged.latency.count == merged.completed + merged.latency.censored
+    assert merge_histograms([part.histograms for part in parts]).censored == merged.latency.censored
+    assert (merged.bodies_wrong, merged.body_detail) == (1, "No.")
+    assert merged.gate.ok
+    assert merged.gate_after is not None
+    assert not merged.gate_after.ok

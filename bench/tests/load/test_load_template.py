@@ -106,6 +106,7 @@ def test_what_cannot_be_sent_is_refused(users, parts, message):
 def test_a_file_is_sent_in_turn_after_the_gates_request():
     stream = FileStream(template(path="/gate"), [b"a", b"b", b"c"])
 
-    assert stream.render(0).startswith(b"POST /gate ")
+    assert stream.render_gate(0).startswith(b"POST /gate ")
+    assert stream.render_gate(6).startswith(b"POST /gate "), "after the window too"
     assert stream.render_many(range(1, 6)) == [b"a", b"b", b"c", b"a", b"b"]
     assert stream.render_many(range(2, 7, 2)) == [b"b", b"a", b"c"]

@@ -134,7 +134,8 @@ def service_cpu(
 
     ``late_ms`` is what a service did between that sample and the first one at least LATE_S after ``drained``, idle
     work included; 0 where the record ends before. With a background the work of the two loads cannot be told apart, so
-    figures per request are over the requests of both.
+    figures per request are over the requests of both. Only answers with the expected status count: an error is
+    cheap, and serves nobody.
 
     Raises IronbenchError when the samples do not cover the quiet time and the window.
     """
@@ -143,7 +144,7 @@ def service_cpu(
     own = set(cpus)
     cpus[LOAD_GENERATOR] = host.layout.load_generator
     measured = [name for name in samples.header.cgroups if name in cpus]
-    completed = load.completed + (background.completed if background else 0)
+    expected = load.expected + (background.expected if background else 0)
     result = []
     for name in [*measured, OTHER]:
         total_us, idle_us_per_ns = _work(samples, name, measured, load)
@@ -159,7 +160,7 @@ def service_cpu(
                 total_ms=total_us / 1e3,
                 idle_ms_per_s=idle_us_per_ns * 1e6,
                 net_ms=net_ms,
-                per_request_ms=net_ms / completed if completed else 0.0,
+                per_request_ms=net_ms / expected if expected else 0.0,
                 late_ms=late_ms,
             )
         )

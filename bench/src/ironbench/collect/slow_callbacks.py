@@ -27,7 +27,7 @@ class _Entry(msgspec.Struct):
     """A list of bytes where the text is not UTF-8, None where it is too long."""
 
 
-def loop_blocks(text: bytes, load: LoadResult, answered: int) -> LoopBlocks:
+def loop_blocks(text: bytes, load: LoadResult) -> LoopBlocks:
     """Return what blocked the event loops from the first send until everything had drained.
 
     Raises IronbenchError when the text is not what ``journalctl --output=json`` writes.
@@ -46,6 +46,6 @@ def loop_blocks(text: bytes, load: LoadResult, answered: int) -> LoopBlocks:
     return LoopBlocks(
         callbacks=len(durations),
         total_ms=total,
-        per_request_ms=total / answered if answered else 0.0,
+        per_request_ms=total / load.expected if load.expected else 0.0,
         durations_ms=sorted(map(float, durations)),
     )

@@ -15,6 +15,8 @@ from decimal import ROUND_FLOOR, Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ironbench.collect.lines import fault, quoted, read_lines
 from ironbench.errors import IronbenchError
 from ironbench.judge import WRK2
@@ -128,6 +130,15 @@ class Wrk2Log(Record, frozen=True, kw_only=True):
     non_2xx: int
     """Answers that were neither 2xx nor 3xx."""
     requests_per_s: float
+
+    @property
+    def censored(self) -> int:
+        """The most requests with a latency that may have been given up.
+
+        wrk2 looks every two seconds whether a connection has waited for its answer longer than the timeout, counts
+        it each time, waits on, and records the latency when the answer comes; which ones they are it does not tell.
+        """
+        return min(self.errors.timeout, self.corrected.recorded or 0)
 
     @property
     def driven(self) -> int:
@@ -474,6 +485,7 @@ def merge(distributions: Sequence[Distribution]) -> Latency:
         mean=mean,
         stdev=math.sqrt(variance),
         max=max(part.latency_ms.max or 0 for part in filled),
+        censored=0,
         **{key: _value_at(samples, Decimal(percentile), count) for key, percentile in KEPT.items()},
     )
 
@@ -529,7 +541,9 @@ def load_result(log: Wrk2Log, name: str, experiment: Experiment, started_ns: int
 
     wrk2 does not tell: single status codes, send lag, its own CPU time, ports, and how many requests
     were sent or left waiting; the last figure is the least it can be, all others are empty or zero.
-    wrk2 stops without waiting for the answers under way, of which each connection may have one.
+    wrk2 stops without waiting for the answers under way, of which each connection may have one. Of the statuses
+    it tells how many were neither 2xx nor 3xx; any other than the expected one of those counts as expected.
+    No body is looked at.
     ``started_ns`` is 0 where it is not known.
 
     Raises IronbenchError when the log has no percentiles.
@@ -553,7 +567,7 @@ def load_result(log: Wrk2Log, name: str, experiment: Experiment, started_ns: int
         first_send_ns=started_ns,
         window_end_ns=end_ns,
         drained_ns=end_ns,
-        latency=summary(log.corrected, name),
+        latency=msgspec.structs.replace(summary(log.corrected, name), censored=log.censored),
         service_time=NO_SAMPLES if log.uncorrected is None else summary(log.uncorrected, name),
         own_send_lag=NO_SAMPLES,
         system_send_lag=NO_SAMPLES,

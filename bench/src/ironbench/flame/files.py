@@ -17,6 +17,7 @@ from ironbench.flame.plan import make_recording, next_recording
 from ironbench.flame.stacks import merge, parse
 from ironbench.host.record import RECORD
 from ironbench.ingest import LOAD, unpack
+from ironbench.metrics import errors
 from ironbench.records import FlamePlan, LoadResult, Recorded, Session
 from ironbench.withheld import conduct
 
@@ -150,7 +151,8 @@ def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> Recorded:
             f"{due.key} was not sealed: py-spy looked outside of the load's window, {when}; record it again on a host "
             "that is less busy."
         )
-    done = _answered(loads[0].with_name("requests.csv.gz"))
+    expected = str(session.experiment.request.expect.status)
+    done = _answered(loads[0].with_name("requests.csv.gz"), expected)
     segments = [
         msgspec.structs.replace(one, requests=sum(one.from_ns <= at < one.until_ns for at in done))
         for one in recorded.segments
@@ -159,19 +161,19 @@ def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> Recorded:
         recorded,
         segments=segments,
         offered_rps=load.offered_rps,
-        achieved_rps=load.achieved_rps,
-        errors=sum(load.errors.values()) + load.unexpected_status,
+        achieved_rps=load.expected_rps,
+        errors=errors(load) + load.bodies_wrong,
         conduct=conduct(
             due.experiment, due.side, [load], expect_saturation=session.experiment.expect_saturation
         ),
     )
 
 
-def _answered(path: Path) -> list[int]:
-    """Return when each request of the window was answered."""
+def _answered(path: Path, status: str) -> list[int]:
+    """Return when each request of the window was answered with the expected status."""
     try:
         with gzip.open(path, "rt", newline="") as file:
-            return [int(row["done_ns"]) for row in csv.DictReader(file) if row["outcome"].isdigit()]
+            return [int(row["done_ns"]) for row in csv.DictReader(file) if row["outcome"] == status]
     except (OSError, EOFError, KeyError, ValueError) as error:
         raise IronbenchError(f"{path} is not the generator's list of requests: {error}.") from error
 

@@ -14,7 +14,7 @@ from ironbench.errors import IronbenchError
 from ironbench.files import decode_record
 from ironbench.lint.names import differs, is_summary, read_name
 from ironbench.lint.tables import Delta, Figure, Metric, Series, Table, measured, read_figures
-from ironbench.metrics import PERCENTILES, percentile_shown
+from ironbench.metrics import PERCENTILES, latency_figure
 from ironbench.records import Record, Results
 
 if TYPE_CHECKING:
@@ -385,15 +385,12 @@ def _card(file: str, number: int, card: Scorecard) -> Table:
 def _run(run: RunFigures) -> Series:
     """Take a run's latency; whether it was saturated, the judge has decided with more than these figures."""
     row, latency = run.position, run.latency
-    figures = {
-        Metric(stat="mean"): _printed(latency.mean, "ms", row, "mean"),
-        Metric(stat="stdev"): _printed(latency.stdev, "ms", row, "stdev"),
-        Metric(stat="max"): _printed(latency.max, "ms", row, "max"),
-        Metric(stat="count"): _printed(latency.count, "", row, "count"),
-    }
-    for name, level in PERCENTILES.items():
-        if percentile_shown(latency.count, level):  # the report does not show the others
-            figures[Metric(stat=f"p{level:g}")] = _printed(getattr(latency, name), "ms", row, name)
+    figures = {Metric(stat="count"): _printed(latency.count, "", row, "count")}
+    stats = {name: name for name in ("mean", "stdev", "max")}
+    for name, stat in (stats | {name: f"p{level:g}" for name, level in PERCENTILES.items()}).items():
+        figure = latency_figure(latency, name)
+        if figure is not None:  # the report does not show the others
+            figures[Metric(stat=stat)] = _printed(figure, "ms", row, name)
     return Series(
         name=run.key,
         figures=figures,

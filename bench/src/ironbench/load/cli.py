@@ -37,9 +37,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "load",
         help="run one load window against a server",
         description=(
-            "Connect, check the endpoint's answer, warm up, measure one window, drain, and write load.json, "
+            "Connect, check the endpoint's answer, warm up, measure one window, drain, check the answer again, and write load.json, "
             "histograms.json, requests.csv.gz, and each histogram as .hlog and .hgrm; the same of a background "
-            f"into {BACKGROUND}/, and what a search for the rate found into {SEARCH}. Exit status: 0 measured, 2 bad input, 3 an answer is not the expected one (no "
+            f"into {BACKGROUND}/, and what a search for the rate found into {SEARCH}. Exit status: 0 measured, 2 bad input, 3 an answer is not the expected one before the load (no "
             "load was made), 143 stopped by SIGTERM (nothing written)."
         ),
     )
@@ -78,7 +78,7 @@ def _search(spec: LoadSpec, search: Search, out: Path) -> list[Prepared]:
     steps: list[SearchStep] = []
     while (rate := next_rate(search, steps)) is not None:
         (step,) = settle(_at(spec, rate, warmup_s=search.warmup_s, window_s=search.step_s, idle_s=0.0))
-        (recording,) = run([step])
+        (recording,) = run([step], gate_after=False)
         if not recording.gate.ok:  # the run itself fails its gate, and says so
             return settle(spec)
         steps.append(judge_step(search, rate, load_result(step, recording, durations(recording.window))))
@@ -115,6 +115,14 @@ def _tell(result: LoadResult, whose: str) -> None:
     """Print why there was no load, or what the generator warns of."""
     if not result.gate.ok:
         print(f"ironbench: {whose}{result.gate.detail}", file=sys.stderr)
+    elif result.gate_after is not None and not result.gate_after.ok:
+        print(f"ironbench: {whose}after the window: {result.gate_after.detail}", file=sys.stderr)
+    if result.bodies_wrong:
+        print(
+            f"ironbench: {whose}{result.bodies_wrong} of {result.bodies_sampled} answers that were looked at were "
+            f"wrong: {result.body_detail}",
+            file=sys.stderr,
+        )
     if result.alarms:
         details = "; ".join(alarm.detail for alarm in result.alarms)
         print(f"ironbench: {whose}saturation alarm: {details}.", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The sequence of a run: connect, gate, warm-up, drain, idle, window, drain; over one or more processes.
+"""The sequence of a run: connect, gate, warm-up, drain, idle, window, drain, idle, gate; over one or more processes.
 
 The loads of a run go through it together, each with processes of its own. The parent only asks and
 waits: it uses no CPU while a phase runs.
@@ -11,18 +11,19 @@ import signal
 from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from multiprocessing.connection import wait
-from time import monotonic_ns
+from time import monotonic_ns, sleep
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ironbench.load.bodies import Bodies, added
 from ironbench.load.clock import realtime_offset, window_start
 from ironbench.load.landing import balance, make_finder, tally
 from ironbench.load.phase import UNSENT
 from ironbench.load.schedule import deal
 from ironbench.load.table import Table
 from ironbench.load.worker import Ended, serve
-from ironbench.records import Gate, Landing
+from ironbench.records import QUIET_AFTER_S, Gate, Landing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,6 +57,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     beat_lag_ns: list[int]
     connect_errors: int
     reconnects: int
+    bodies: Bodies
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +75,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     local_ports: list[int] = []
     """By connection number, at the window's start; empty for a Unix socket."""
     landing: Landing | None = None
+    gate_after: Gate | None = None
 
 
 @contextmanager
@@ -119,6 +122,11 @@ class Crew:
         """Ask all processes the same, at once, and return their answers."""
         return _ask(self.pipes, question, arguments)
 
+    def ask_gate(self, number: int) -> Gate:
+        """Have one of the processes ask the gate."""
+        (gate,) = _ask(self.pipes[:1], "gate", (number,))
+        return gate
+
     def local_ports(self) -> dict[int, int]:
         """Return the local port of each open connection by its number."""
         return dict(sorted(chain.from_iterable(ports.items() for ports in self.ask("ports"))))
@@ -134,17 +142,20 @@ class Crew:
             pipe.close()
 
 
-def run(loads: Sequence[Prepared]) -> list[Recording]:
-    """Run it all, the loads side by side; whatever ends it leaves no process behind."""
+def run(loads: Sequence[Prepared], *, gate_after: bool = True) -> list[Recording]:
+    """Run it all, the loads side by side; whatever ends it leaves no process behind.
+
+    Without ``gate_after`` the gate is not asked again, as between the steps of a search, which all begin with it.
+    """
     with ExitStack() as stack:
         crews = []
         for prepared in loads:
             crews.append(Crew(prepared))
             stack.callback(crews[-1].dismiss)
-        return _run(crews)
+        return _run(crews, gate_after=gate_after)
 
 
-def _run(crews: Sequence[Crew]) -> list[Recording]:
+def _run(crews: Sequence[Crew], *, gate_after: bool) -> list[Recording]:
     spec = crews[0].prepared.spec
     finder = make_finder(crews[0].prepared.address, spec.placement_service)
     admitted = [_admit(crew, finder) for crew in crews]
@@ -152,6 +163,8 @@ def _run(crews: Sequence[Crew]) -> list[Recording]:
         return [Recording(gate=gate) for gate, _ in admitted]
     ports = [crew.local_ports() for crew in crews]
     seen = finder.look(_all_ports(ports))
+    for crew, (gate, _) in zip(crews, admitted, strict=True):
+        crew.ask("expect", gate.json_type)
     if crews[0].prepared.warmup.count:
         _ask_crews(crews, "warm_up", monotonic_ns() + _HEAD_START_NS)
     idle_from = monotonic_ns()
@@ -178,6 +191,10 @@ def _run(crews: Sequence[Crew]) -> list[Recording]:
     first_send = start + min(sent, default=0)
     drained = max(one.drained_ns for one in everyone)
     all_cpu = sum(one.cpu_ns for one in everyone)
+    asked_again: list[Gate | None] = [None for _ in crews]
+    if gate_after:
+        sleep(max(0, drained + round(QUIET_AFTER_S * 1e9) - monotonic_ns()) / 1e9)
+        asked_again = [crew.ask_gate(crew.prepared.gate_after_number) for crew in crews]
     return [
         Recording(
             gate=gate,
@@ -192,6 +209,7 @@ def _run(crews: Sequence[Crew]) -> list[Recording]:
                 beat_lag_ns=[lag for one in own for lag in one.beat_lag_ns],
                 connect_errors=sum(one.connect_errors for one in own),
                 reconnects=sum(one.reconnects for one in own),
+                bodies=added([one.bodies for one in own]),
             ),
             warmup_requests=sum(1 for outcome in crew.warmup.outcome if outcome),
             idle_from_ns=idle_from,
@@ -199,9 +217,10 @@ def _run(crews: Sequence[Crew]) -> list[Recording]:
             realtime_shift_ns=shift,
             local_ports=[port for port in own_ports.values() if port],
             landing=Landing(workers=was, workers_after=now, reconnects=moved, unknown=finder.unknown),
+            gate_after=again,
         )
-        for crew, (gate, moved), own, own_ports, was, now in zip(
-            crews, admitted, ended, ports, before, after, strict=True
+        for crew, (gate, moved), own, own_ports, was, now, again in zip(
+            crews, admitted, ended, ports, before, after, asked_again, strict=True
         )
     ]
 
@@ -225,8 +244,7 @@ def _admit(crew: Crew, finder: Finder) -> tuple[Gate, int]:
     moved = 0
     if crew.prepared.spec.load.placement == "balanced":
         moved = balance(finder, crew.local_ports, lambda numbers: crew.ask("reopen", numbers))
-    (gate,) = _ask(crew.pipes[:1], "gate", ())
-    return gate, moved
+    return crew.ask_gate(0), moved
 
 
 def _ask_crews(crews: Sequence[Crew], question: str, *arguments: Any) -> list[list[Any]]:

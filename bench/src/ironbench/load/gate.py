@@ -1,4 +1,8 @@
-"""The gate: one request before any load, its answer held against the expectation."""
+"""The gate: one request outside of the window, its answer held against the expectation; and bodies of the window.
+
+The gate is asked before any load, and again when the window has drained. In the window the answers to some requests
+are judged by the same rules (see ironbench.load.bodies for which).
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,16 @@ _FAILURES: dict[ErrorKind, str] = {
     "timeout": "The server did not answer in time.",
     "protocol": "The answer is not HTTP/1.1.",
 }
+NOT_JSON = "none"
+_JSON_TYPES: dict[type, str] = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    type(None): "null",
+}
 
 
 def refused(error: OSError, address: object) -> Gate:
@@ -32,20 +46,26 @@ def refused(error: OSError, address: object) -> Gate:
 
 
 async def pass_gate(pool: Pool, data: bytes, expect: Expectation) -> Gate:
-    """Send ``data`` on the first connection and judge the answer."""
-    connection = pool.connections[0]
-    answer = _Answer(connection)
-    connection.parse_for(answer)
-    pool.handler = answer
+    """Send ``data`` on a free connection of the pool and judge the answer; raises OSError when there is none."""
+    connection = await pool.free_one()
+    answer = Answer(connection)
+    waiting = _Waiting()
+    pool.handler = waiting
     connection.send(0, data, monotonic_ns())
-    await answer.complete.wait()
+    await waiting.complete.wait()
     pool.handler = Handler()
-    if connection.is_open:
-        connection.parse_for(connection)
-    if answer.error is not None:
-        return Gate(ok=False, status=0, detail=_FAILURES[answer.error], body_bytes=len(answer.body))
-    detail = judge(expect, answer.status, bytes(answer.body), answer.cookies)
-    return Gate(ok=not detail, status=answer.status, detail=detail, body_bytes=len(answer.body))
+    answer.release()
+    if waiting.error is not None:
+        return Gate(ok=False, status=0, detail=_FAILURES[waiting.error], body_bytes=len(answer.body))
+    body = bytes(answer.body)
+    detail = judge(expect, waiting.status, body, answer.cookies)
+    return Gate(
+        ok=not detail,
+        status=waiting.status,
+        detail=detail,
+        body_bytes=len(body),
+        json_type=json_type(body),
+    )
 
 
 def judge(expect: Expectation, status: int, body: bytes, cookies: set[str]) -> str:
@@ -66,16 +86,39 @@ def judge(expect: Expectation, status: int, body: bytes, cookies: set[str]) -> s
     return ""
 
 
-class _Answer(Handler):
-    """Gathers the one answer that is read in full; httptools and the pool call it."""
+def json_type(body: bytes) -> str:
+    """Return what a body is, as ``Gate.json_type``."""
+    try:
+        return _JSON_TYPES[type(msgspec.json.decode(body))]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return NOT_JSON
+
+
+def judge_type(wanted: str, body: bytes) -> str:
+    """Return how a body's JSON type differs from that of the gate's answer as one sentence, or an empty text."""
+    if wanted and (found := json_type(body)) != wanted:
+        return f"The answer's body is {_in_words(found)}, and the gate's was {_in_words(wanted)}."
+    return ""
+
+
+def _in_words(found: str) -> str:
+    return "not JSON" if found == NOT_JSON else f"JSON of the type {found}"
+
+
+class Answer:
+    """The one answer that a connection gets next, read in full; httptools calls it."""
 
     def __init__(self, connection: Connection) -> None:
-        self.complete = asyncio.Event()
-        self.status = 0
-        self.error: ErrorKind | None = None
+        self._connection = connection
         self.body = bytearray()
         self.cookies: set[str] = set()
         self.on_message_complete = connection.on_message_complete
+        connection.parse_for(self)
+
+    def release(self) -> None:
+        """Have the connection parse its next answers by itself again."""
+        if self._connection.is_open:
+            self._connection.parse_for(self._connection)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"set-cookie":
@@ -83,6 +126,15 @@ class _Answer(Handler):
 
     def on_body(self, part: bytes) -> None:
         self.body += part
+
+
+class _Waiting(Handler):
+    """Waits for the end of the gate's request."""
+
+    def __init__(self) -> None:
+        self.complete = asyncio.Event()
+        self.status = 0
+        self.error: ErrorKind | None = None
 
     def answered(self, request: int, status: int, ns: int) -> None:  # noqa: ARG002 - Handler's signature
         self.status = status

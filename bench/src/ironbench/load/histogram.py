@@ -30,7 +30,10 @@ _HEADER_BYTES = 8
 
 
 class Histograms(Record, frozen=True, kw_only=True):
-    """histograms.json: the window's histograms as base64 of HdrHistogram's V2 compressed form."""
+    """histograms.json: the window's histograms as base64 of HdrHistogram's V2 compressed form.
+
+    ``latency`` holds the completed requests and those that were given up, which ``timeouts`` holds alone.
+    """
 
     schema: int = SCHEMA
     unit: str = "microseconds"
@@ -43,6 +46,16 @@ class Histograms(Record, frozen=True, kw_only=True):
     system_send_lag: str
     timer_lag: str | None = None
     timeouts: str | None = None
+    censored: int | None = None
+    """Requests of ``latency`` that were given up. None: an earlier ironbench wrote this, whose ``latency`` lacks
+    them."""
+
+    def latency_counted(self) -> tuple[str, int]:
+        """Return the encoded latency and how many requests of it were given up; raises as ``merge`` does."""
+        if self.censored is not None or self.timeouts is None:
+            return self.latency, self.censored or 0
+        given_up = total([self.timeouts]).get_total_count()
+        return (encode(total([self.latency, self.timeouts])) if given_up else self.latency), given_up
 
 
 def of_durations(durations_ns: Iterable[int]) -> HdrHistogram:
@@ -63,12 +76,14 @@ def encode(histogram: HdrHistogram) -> str:
     return histogram.encode().decode("ascii")
 
 
-def merge(encoded: list[str]) -> Latency:
+def merge(encoded: list[str], censored: int = 0) -> Latency:
     """Summarise several encoded histograms as one, adding their counts; percentiles are never averaged.
+
+    ``censored`` requests of them were given up.
 
     Raises IronbenchError for text that is not an encoded histogram.
     """
-    return summarise(total(encoded))
+    return summarise(total(encoded), censored)
 
 
 def total(encoded: list[str]) -> HdrHistogram:
@@ -116,8 +131,8 @@ def check(encoded: str, where: str) -> None:
         raise IronbenchError(f"{where} holds a histogram that is not whole ({error}).") from error
 
 
-def summarise(histogram: HdrHistogram) -> Latency:
-    """Summarise in milliseconds.
+def summarise(histogram: HdrHistogram, censored: int = 0) -> Latency:
+    """Summarise in milliseconds; ``censored`` requests of it were given up.
 
     Percentiles by HdrHistogram's rule, in the form that wrk2 has: the highest value equivalent to
     that of the sample number floor(p / 100 * count + 0.5), at least the first. Mean and standard
@@ -141,6 +156,7 @@ def summarise(histogram: HdrHistogram) -> Latency:
         p99=at[99] / _US_PER_MS,
         p999=at[99.9] / _US_PER_MS,
         max=histogram.get_max_value() / _US_PER_MS,
+        censored=censored,
     )
 
 

@@ -26,13 +26,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     result: LoadResult
     histograms: Histograms
-    answered: list[tuple[int, int]]
-    """Of each answered request, when it was due from the window's start and how long it took, in nanoseconds."""
+    waits: list[tuple[int, int]]
+    """Of each request that was answered or given up, when it was due from the window's start and how long that
+    took, in nanoseconds."""
 
 
 def merge_histograms(parts: Sequence[Histograms]) -> Histograms:
     """Add up the histograms of the same name; one that a part does not have is in none."""
-    merged = {}
+    merged: dict[str, str | int] = {"censored": sum(one.censored or 0 for one in parts)}
     for name in _HISTOGRAMS:
         encoded = [getattr(one, name) for one in parts]
         if all(encoded):
@@ -44,8 +45,8 @@ def merge_results(parts: Sequence[Part]) -> LoadResult:
     """Return what all generators together saw of a load.
 
     Rates and counts are sums; latencies are those of the merged histograms; times are from the first send of any
-    to the moment when all had drained; the CPU share is that of the generator that had the least to spare. The gate
-    is the first that was not passed. Each generator's own result is in its raw outputs.
+    to the moment when all had drained; the CPU share is that of the generator that had the least to spare. The gates
+    are the first that were not passed. Each generator's own result is in its raw outputs.
     """
     results = [part.result for part in parts]
     first = results[0]
@@ -53,7 +54,7 @@ def merge_results(parts: Sequence[Part]) -> LoadResult:
         return first
     merged = merge_histograms([part.histograms for part in parts])
     summaries = {
-        name: histogram.merge([encoded])
+        name: histogram.merge([encoded], (merged.censored or 0) if name == "latency" else 0)
         for name in _HISTOGRAMS
         if (encoded := getattr(merged, name)) is not None
     }
@@ -71,9 +72,13 @@ def merge_results(parts: Sequence[Part]) -> LoadResult:
         statuses=_added(one.statuses for one in results),
         errors=_added(one.errors for one in results),
         gate=next((one.gate for one in results if not one.gate.ok), first.gate),
+        gate_after=next(
+            (one.gate_after for one in results if one.gate_after and not one.gate_after.ok), first.gate_after
+        ),
+        body_detail=next((one.body_detail for one in results if one.body_detail), ""),
         cpu_share=max(one.cpu_share for one in results),
         local_ports=[port for one in results for port in one.local_ports],
-        seconds=by_second((answer for part in parts for answer in part.answered), round(first.window_s * 1e9))
+        seconds=by_second((wait for part in parts for wait in part.waits), round(first.window_s * 1e9))
         if loaded
         else None,
         landing=_landing([one.landing for one in results if one.landing is not None]),
@@ -91,6 +96,8 @@ _SUMS = (
     "completed",
     "unsent",
     "unexpected_status",
+    "bodies_sampled",
+    "bodies_wrong",
     "reconnects",
     "warmup_requests",
     "cpu_ms",

@@ -16,6 +16,7 @@ from ironbench.load.timer import Timer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ironbench.load.bodies import Reader
     from ironbench.load.client import Connection
     from ironbench.load.pool import Pool
     from ironbench.load.schedule import Lane
@@ -31,12 +32,14 @@ HEARTBEAT_NS = 10_000_000
 class _Queue:
     """A lane at work."""
 
-    __slots__ = ("count", "data", "due", "free", "next", "requests", "seen")
+    __slots__ = ("count", "data", "due", "free", "next", "read", "requests", "seen")
 
-    def __init__(self, lane: Lane, data: Sequence[bytes]) -> None:
+    def __init__(self, lane: Lane, data: Sequence[bytes], read: bytes) -> None:
         self.due = lane.due_ns
         self.requests = lane.requests
         self.data = data
+        self.read = read
+        """By place, whether the answer's body is read."""
         self.count = len(lane.due_ns)
         self.next = 0
         """The first that was not sent."""
@@ -52,7 +55,12 @@ class Phase(Handler):
     """
 
     def __init__(
-        self, lanes: Sequence[Lane], length_ns: int, data: Sequence[Sequence[bytes]], table: Table
+        self,
+        lanes: Sequence[Lane],
+        length_ns: int,
+        data: Sequence[Sequence[bytes]],
+        table: Table,
+        reader: Reader,
     ) -> None:
         self.length_ns = length_ns
         self.start_ns = 0
@@ -61,7 +69,11 @@ class Phase(Handler):
         self.cpu_ns = 0
         """CPU time of the process from the start (it sleeps until the first send) to drained."""
         self._table = table
-        self._queues = [_Queue(*both) for both in zip(lanes, data, strict=True)]
+        self._reader = reader
+        self._queues = [
+            _Queue(lane, requests, bytes(number in reader.chosen for number in lane.numbers))
+            for lane, requests in zip(lanes, data, strict=True)
+        ]
         self._queue_of: dict[int, _Queue] = {}
         for lane, queue in zip(lanes, self._queues, strict=True):
             self._queue_of |= dict.fromkeys(lane.connections, queue)
@@ -103,11 +115,13 @@ class Phase(Handler):
     def answered(self, request: int, status: int, ns: int) -> None:
         """Keep the answer's time and status."""
         self._table.outcome[request] = status
+        self._reader.answered(request, status)
         self._finish(request, ns)
 
     def failed(self, request: int, kind: ErrorKind, ns: int) -> None:
         """Keep the failure's time and kind."""
         self._table.outcome[request] = ERRORS[kind]
+        self._reader.failed(request)
         self._finish(request, ns)
 
     def freed(self, connection: Connection) -> None:
@@ -168,6 +182,8 @@ class Phase(Handler):
             table.free_ns[request] = connection.free_ns - self.start_ns
             table.sent_ns[request] = at
             self._in_flight += 1
+            if queue.read[number]:
+                self._reader.read(request, connection)
             connection.send(request, queue.data[number], now)
 
     def _finish(self, request: int, ns: int) -> None:

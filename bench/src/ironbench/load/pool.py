@@ -41,6 +41,8 @@ class Pool:
         self.handler = Handler()
         self.errors: Counter[str] = Counter()
         """Failed attempts to connect; failed requests are their handler's."""
+        self._refusal: OSError = TimeoutError("no answer in time")
+        """The last of those."""
         self.reconnects = 0
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
@@ -60,6 +62,19 @@ class Pool:
         """Return the open connections that carry no request, longest free first."""
         free = [c for c in self.connections if c.is_open and c.request < 0]
         return sorted(free, key=lambda connection: connection.free_ns)
+
+    async def free_one(self) -> Connection:
+        """Return an open connection that carries no request; where all are closed, the first that opens again.
+
+        Raises OSError when none does in time.
+        """
+        if not self.free() and self._reopening:
+            await asyncio.wait(
+                self._reopening.values(), timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        if free := self.free():
+            return free[0]
+        raise self._refusal
 
     def abandon(self) -> None:
         """Give up every request in flight as timed out."""
@@ -114,7 +129,8 @@ class Pool:
         while True:
             try:
                 await connection.open(self._timeout_s)
-            except OSError:
+            except OSError as error:
+                self._refusal = error
                 self.errors["connect"] += 1
                 await asyncio.sleep(_RETRY_S)
             else:

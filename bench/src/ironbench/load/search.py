@@ -30,10 +30,12 @@ def next_rate(search: Search, steps: Sequence[SearchStep]) -> float | None:
 
 
 def judge_step(search: Search, rate: float, load: LoadResult) -> SearchStep:
-    """Say whether a rate was kept: everything answered, without an error, and P99 within the bound."""
+    """Say whether a rate was kept: everything answered as expected, without an error, and P99 within the bound."""
     p99 = load.latency.p99
     if errors(load):
         why_not = f"{errors(load)} errors and unexpected answers"
+    elif load.bodies_wrong:
+        why_not = f"{load.bodies_wrong} of {load.bodies_sampled} answers that were looked at were wrong"
     elif load.achieved_rps < SATURATION.limit * load.offered_rps:
         why_not = f"{load.achieved_rps:.0f} requests per second were answered"
     elif p99 > search.p99_ms:
@@ -42,7 +44,7 @@ def judge_step(search: Search, rate: float, load: LoadResult) -> SearchStep:
         why_not = ""
     return SearchStep(
         rate=rate,
-        achieved_rps=load.achieved_rps,
+        achieved_rps=load.expected_rps,
         requests=load.latency.count,
         p99_ms=p99,
         own_send_lag_p99_ms=load.own_send_lag.p99,

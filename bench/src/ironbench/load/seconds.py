@@ -15,14 +15,14 @@ _NS_PER_US = 1000
 _US_PER_MS = 1000
 
 
-def by_second(answered: Iterable[tuple[int, int]], length_ns: int) -> list[Second]:
+def by_second(waits: Iterable[tuple[int, int]], length_ns: int) -> list[Second]:
     """Summarise latencies by the second in which their requests were due.
 
-    ``answered`` holds when each answered request was due, from the window's start, and how long it took
-    from then on, in nanoseconds; ``length_ns`` is the window's length.
+    ``waits`` holds when each request that was answered or given up was due, from the window's start, and how
+    long that took, in nanoseconds; ``length_ns`` is the window's length.
     """
     seconds: list[list[int]] = [[] for _ in range(math.ceil(length_ns / _NS))]
-    for due_ns, duration_ns in answered:
+    for due_ns, duration_ns in waits:
         seconds[due_ns // _NS].append((duration_ns + _NS_PER_US // 2) // _NS_PER_US)
     return [_second(sorted(durations_us)) for durations_us in seconds]
 

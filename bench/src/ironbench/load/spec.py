@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from ironbench.errors import IronbenchError
+from ironbench.load.bodies import choose
 from ironbench.load.client import Address, resolve
 from ironbench.load.limits import background_refusals, share_refusals
 from ironbench.load.schedule import Schedule, deal, make_schedule, share_of
@@ -36,6 +37,10 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     window: Schedule
     first_number: int
     """Of the window's requests in the whole load: the warm-up's come before, and the gate's is 0."""
+    gate_after_number: int
+    """Of the gate's request after the window: the one after the window's last."""
+    chosen: frozenset[int]
+    """The window's requests whose answers are read, by number in the whole window."""
     stream: Stream
     threads: range
     """This generator's, of the threads of the whole load."""
@@ -78,6 +83,11 @@ def settle(whole: LoadSpec) -> list[Prepared]:
             warmup=share_of(warmup, load, threads),
             window=share_of(window, load, threads),
             first_number=1 + warmup.count,
+            gate_after_number=1 + warmup.count + window.count,
+            # The expectation is of the gate's request; what is in a file answers with what it likes.
+            chosen=choose(window.count, f"{spec.seed}:{spec.run}:{whose}bodies")
+            if spec.requests_file is None
+            else frozenset(),
             stream=stream,
             threads=threads,
             processes=min(spec.processes or cpus, len(threads)),

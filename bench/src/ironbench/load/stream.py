@@ -23,7 +23,11 @@ class Stream(Protocol):
     """The requests of one run; the same number gives the same bytes in every process."""
 
     def render(self, number: int) -> bytes:
-        """Return request ``number``: 0 is the gate's, then come the warm-up's and the window's."""
+        """Return request ``number``: those of the warm-up and the window."""
+        ...
+
+    def render_gate(self, number: int) -> bytes:
+        """Return the gate's request, with a number that no other request has."""
         ...
 
     def render_many(self, numbers: Sequence[int]) -> list[bytes]:
@@ -50,10 +54,12 @@ class FileStream:
         self._requests = requests
 
     def render(self, number: int) -> bytes:
-        """Return request ``number``."""
-        if number == 0:
-            return self._template.render(0)
+        """Return request ``number``, from 1."""
         return self._requests[(number - 1) % len(self._requests)]
+
+    def render_gate(self, number: int) -> bytes:
+        """Return the template's request."""
+        return self._template.render(number)
 
     def render_many(self, numbers: Sequence[int]) -> list[bytes]:
         """Return several."""

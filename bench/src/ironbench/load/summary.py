@@ -34,12 +34,13 @@ Row = tuple[int | str, int, int | str, int | str, int | str]
 class Durations(msgspec.Struct, frozen=True):
     """The histograms of a window, microseconds.
 
-    ``latency`` and ``service_time`` hold the completed requests only: the time up to an error is in
-    requests.csv.gz, and a request that was never sent has none. The send lags hold every scheduled
+    ``latency`` holds the completed requests and those that were given up, both from the intended send time:
+    without the latter a system that answers nothing would be faster than one that answers late.
+    ``timeouts`` holds those alone, and ``service_time`` the completed ones. The time up to any other error is
+    in requests.csv.gz, and a request that was never sent has none. The send lags hold every scheduled
     request, an unsent one up to the window's end: else a generator that stood still then would not
-    show. ``timer_lag`` holds every due time of each process and the heartbeats between them, and
-    ``timeouts`` the requests that were given up, from the intended send time; a backend that does not
-    tell has None.
+    show. ``timer_lag`` holds every due time of each process and the heartbeats between them. A backend that
+    does not tell has None.
     """
 
     latency: HdrHistogram
@@ -57,7 +58,12 @@ class Durations(msgspec.Struct, frozen=True):
     def encoded(self) -> histogram.Histograms:
         """Encode for histograms.json."""
         encoded = {name: histogram.encode(one) for name, one in self.named().items()}
-        return msgspec.convert(encoded, histogram.Histograms)
+        return msgspec.convert(encoded | {"censored": self.censored}, histogram.Histograms)
+
+    @property
+    def censored(self) -> int:
+        """Requests of ``latency`` that were given up."""
+        return 0 if self.timeouts is None else self.timeouts.get_total_count()
 
 
 def durations(window: Window | None) -> Durations:
@@ -70,7 +76,7 @@ def durations(window: Window | None) -> Durations:
     given_up = [request for request, outcome in enumerate(table.outcome) if outcome == ERRORS["timeout"]]
     lags = [_lag(table, request) for request in range(table.count)]
     return Durations(
-        latency=histogram.of_durations(done_ns[r] - due_ns[r] for r in completed),
+        latency=histogram.of_durations(done_ns[r] - due_ns[r] for r in (*completed, *given_up)),
         service_time=histogram.of_durations(done_ns[r] - sent_ns[r] for r in completed),
         own_send_lag=histogram.of_durations(lag.own for lag in lags),
         system_send_lag=histogram.of_durations(lag.system for lag in lags),
@@ -93,7 +99,8 @@ def load_result(prepared: Prepared, recording: Recording, measured: Durations) -
 
     Of the requests ``sent``, each is ``completed`` or an error of the kind reset, closed, timeout
     (also: not answered when the drain ended) or protocol; errors of the kind ``connect`` are failed
-    attempts to open a connection and belong to no request. When a gate failed, all figures are 0.
+    attempts to open a connection and belong to no request. When a gate failed before the load, all figures
+    are 0.
     """
     window = recording.window
     outcomes = Counter(window.table.outcome if window is not None else ())
@@ -127,7 +134,7 @@ def load_result(prepared: Prepared, recording: Recording, measured: Durations) -
         first_send_ns=first_send + offset,
         window_end_ns=end + offset,
         drained_ns=drained + offset,
-        latency=histogram.summarise(measured.latency),
+        latency=histogram.summarise(measured.latency, measured.censored),
         service_time=histogram.summarise(measured.service_time),
         own_send_lag=histogram.summarise(measured.own_send_lag),
         system_send_lag=histogram.summarise(measured.system_send_lag),
@@ -145,15 +152,19 @@ def load_result(prepared: Prepared, recording: Recording, measured: Durations) -
         timer_lag=None if measured.timer_lag is None else histogram.summarise(measured.timer_lag),
         timeouts=None if measured.timeouts is None else histogram.summarise(measured.timeouts),
         landing=recording.landing,
-        seconds=None if window is None else by_second(_answered(window.table), prepared.window.length_ns),
+        seconds=None if window is None else by_second(_waits(window.table), prepared.window.length_ns),
+        gate_after=recording.gate_after,
+        bodies_sampled=0 if window is None else window.bodies.sampled,
+        bodies_wrong=0 if window is None else window.bodies.wrong,
+        body_detail="" if window is None else window.bodies.detail,
     )
     return msgspec.structs.replace(result, alarms=alarms(result) if window is not None else [])
 
 
-def _answered(table: Table) -> Iterator[tuple[int, int]]:
-    """Give when each answered request was due, and how long it took from then on, in nanoseconds."""
+def _waits(table: Table) -> Iterator[tuple[int, int]]:
+    """Give when each request that was answered or given up was due, and how long that took, in nanoseconds."""
     for due, done, outcome in zip(table.due_ns, table.done_ns, table.outcome, strict=True):
-        if outcome > 0:
+        if outcome > 0 or outcome == ERRORS["timeout"]:
             yield due, done - due
 
 

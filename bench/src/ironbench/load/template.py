@@ -57,6 +57,10 @@ class Template:
         for number in range(max(1, len(users) if not self._constant else 1)):
             self.render(number)
 
+    def render_gate(self, number: int) -> bytes:
+        """Build the gate's request, which is like all others."""
+        return self.render(number)
+
     def render_many(self, numbers: Sequence[int]) -> list[bytes]:
         """Render several; one and the same object where the template holds no field."""
         if self._constant:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import uvloop
 
+from ironbench.load.bodies import Bodies, Reader
 from ironbench.load.gate import pass_gate, refused
 from ironbench.load.phase import Phase
 from ironbench.load.pool import Pool
@@ -43,6 +44,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     connect_errors: int
     local_ports: dict[int, int]
     """By connection number, of the open ones when the phase had drained; 0 on a Unix socket."""
+    bodies: Bodies
 
 
 class Worker:
@@ -52,17 +54,19 @@ class Worker:
         spec = prepared.spec
         self._prepared = prepared
         self._numbers = [number for thread in threads for number in connections_of(thread, spec.load)]
-        self._warmup = self._phase(prepared.warmup, warmup, 1)
-        self._window = self._phase(prepared.window, window, prepared.first_number)
+        expect = spec.request.expect
+        self._reader = Reader(expect, prepared.chosen)
+        self._warmup = self._phase(prepared.warmup, warmup, 1, Reader(expect, frozenset()))
+        self._window = self._phase(prepared.window, window, prepared.first_number, self._reader)
 
-    def _phase(self, schedule: Schedule, table: Table, first: int) -> Phase:
+    def _phase(self, schedule: Schedule, table: Table, first: int, reader: Reader) -> Phase:
         mine = set(self._numbers)
         lanes = [lane for lane in schedule.lanes if mine.issuperset(lane.connections)]
         data = [
             self._prepared.stream.render_many(range(first + r.start, first + r.stop, r.step))
             for r in (lane.numbers for lane in lanes)
         ]
-        return Phase(lanes, schedule.length_ns, data, table)
+        return Phase(lanes, schedule.length_ns, data, table, reader)
 
     async def open(self) -> Gate | None:
         """Open all connections; return a failed gate when that cannot be done."""
@@ -89,10 +93,17 @@ class Worker:
         """Return the local ports of the open connections by number."""
         return {c.index: c.local_port for c in self._pool.connections if c.is_open}
 
-    async def gate(self) -> Gate:
-        """Send the one request that is judged before any load."""
-        request = self._prepared.stream.render(0)
-        return await pass_gate(self._pool, request, self._prepared.spec.request.expect)
+    async def gate(self, number: int) -> Gate:
+        """Send the request that is judged outside of the window."""
+        request = self._prepared.stream.render_gate(number)
+        try:
+            return await pass_gate(self._pool, request, self._prepared.spec.request.expect)
+        except OSError as error:
+            return refused(error, self._prepared.address)
+
+    async def expect(self, json_type: str) -> None:
+        """Have the window's bodies be of the JSON type that the gate's answer had."""
+        self._reader.json_type = json_type
 
     async def warm_up(self, start_ns: int) -> Ended:
         """Run this process's share of the warm-up."""
@@ -115,6 +126,7 @@ class Worker:
             reconnects=pool.reconnects - reconnects,
             connect_errors=pool.errors["connect"] - connect_errors,
             local_ports=await self.ports(),
+            bodies=self._reader.found(),
         )
 
 

@@ -30,7 +30,7 @@ from ironbench.load.spec import read_users
 from ironbench.load.summary import durations, load_result
 from ironbench.load.template import process_token
 from ironbench.load.write import write
-from ironbench.records import Experiment
+from ironbench.records import QUIET_AFTER_S, Experiment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,9 @@ def check(prepared: Prepared) -> None:
 
 
 def run(prepared: Prepared, out: Path) -> LoadResult:
-    """Pass the gate, warm up, rest, run wrk2 for the window; write its logs, latency.hgrm and load.json.
+    """Pass the gate, warm up, rest, run wrk2 for the window, rest, ask the gate again; write all files.
+
+    They are wrk2's logs, latency.hgrm and load.json.
 
     The window is the whole of wrk2's run, its calibration included, so that the requests and the CPU
     time are those of one interval; only its latencies leave the calibration out. When the gate is not
@@ -79,7 +81,7 @@ def run(prepared: Prepared, out: Path) -> LoadResult:
     Raises IronbenchError when wrk2 fails or prints what cannot be read.
     """
     spec = prepared.spec
-    gate = asyncio.run(_gate(prepared))
+    gate = asyncio.run(_gate(prepared, 0))
     if not gate.ok:
         none = durations(None)
         result = load_result(prepared, Recording(gate=gate), none)
@@ -91,6 +93,8 @@ def run(prepared: Prepared, out: Path) -> LoadResult:
     start = window_start(idle_from + round(spec.idle_s * 1e9))
     time.sleep(max(0, start - time.time_ns()) / 1e9)
     ran = _run(prepared, out / LOG, int(spec.window_s))
+    time.sleep(max(0, ran.ended_ns + round(QUIET_AFTER_S * 1e9) - time.time_ns()) / 1e9)
+    gate_after = asyncio.run(_gate(prepared, prepared.gate_after_number))
     (out / "latency.hgrm").write_text(wrk2.hgrm((out / LOG).read_bytes(), LOG))
     result = msgspec.structs.replace(
         wrk2.load_result(ran.log, str(out / LOG), _experiment(spec), ran.started_ns),
@@ -98,6 +102,7 @@ def run(prepared: Prepared, out: Path) -> LoadResult:
         idle_until_ns=start,
         drained_ns=ran.ended_ns,
         gate=gate,
+        gate_after=gate_after,
         warmup_requests=warmup.log.requests if warmup else 0,
         cpu_ms=ran.cpu_ms,
         cpu_share=ran.cpu_ms * 1e6 / (ran.ended_ns - ran.started_ns),
@@ -173,11 +178,11 @@ def _run(prepared: Prepared, output: Path, seconds: int) -> Ran:
     )
 
 
-async def _gate(prepared: Prepared) -> Gate:
+async def _gate(prepared: Prepared, number: int) -> Gate:
     pool = Pool(prepared.address, range(1), prepared.spec.timeout_s)
     try:
         await pool.open()
-        return await pass_gate(pool, prepared.stream.render(0), prepared.spec.request.expect)
+        return await pass_gate(pool, prepared.stream.render_gate(number), prepared.spec.request.expect)
     except OSError as error:
         return refused(error, prepared.address)
     finally:

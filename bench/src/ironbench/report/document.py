@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ironbench.judge import packed_hosts
-from ironbench.metrics import MIN_ABOVE, percentile_shown
+from ironbench.metrics import MIN_ABOVE
 from ironbench.report.beside import beside_sections
 from ironbench.report.dots import dot_chart
 from ironbench.report.drift import drift_chart, drift_table
@@ -21,7 +21,7 @@ from ironbench.report.query_plans import query_plan_sections
 from ironbench.report.seconds import second_charts
 from ironbench.report.tail import tail_chart
 from ironbench.report.words import number, sides
-from ironbench.scorecard import HIDDEN
+from ironbench.scorecard import CENSORED, HIDDEN, why_hidden
 from ironbench.stats import MIN_BLOCKS
 
 if TYPE_CHECKING:
@@ -166,8 +166,16 @@ def _scorecard(card: Scorecard, results: Results) -> Section:
         notes.append("Around zero, also below it: no more work than in the quiet time before the window.")
     if any(cell.note == HIDDEN for row in card.rows for cell in row.cells.values()):
         notes.append(f"{HIDDEN}: hidden, because fewer than {MIN_ABOVE} samples lie above this percentile.")
+    if any(cell.note == CENSORED for row in card.rows for cell in row.cells.values()):
+        notes.append(
+            f"{CENSORED}: hidden, because it lies among the requests that were given up, and nobody knows how long "
+            "they would have taken. They are in the mean with what they took until then, so it is a lower bound."
+        )
     if any(cell.value for row in card.rows if row.unit == "count" for cell in row.cells.values()):
-        notes.append("A request that ended in an error has no latency; one with an unexpected status has.")
+        notes.append(
+            "A request that ended in an error other than a timeout has no latency; one with an unexpected status has. "
+            "Neither is in CPU per request or in the achieved rate."
+        )
     if results.manifest.imported is not None and several:
         notes.append("Percentiles of merged runs are exact to one step of the spectra that wrk2 printed.")
     return Section(
@@ -384,8 +392,8 @@ def _run_order(results: Results) -> Section:
             run.started or "-",
             number(run.achieved_rps),
             number(run.latency.mean),
-            number(run.latency.p90) if percentile_shown(run.latency.count, 90) else HIDDEN,
-            number(run.latency.max),
+            why_hidden(run.latency, "p90") or number(run.latency.p90),
+            why_hidden(run.latency, "max") or number(run.latency.max),
             "-" if run.app_cpu_ms is None else number(run.app_cpu_ms),
             "-" if run.sum_cpu_ms is None else number(run.sum_cpu_ms),
             "-" if run.mhz is None else f"{run.mhz:.0f}",

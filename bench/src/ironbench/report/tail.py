@@ -20,7 +20,7 @@ from ironbench.report.scale import (
     y_axis,
 )
 from ironbench.report.words import number
-from ironbench.scorecard import HIDDEN
+from ironbench.scorecard import CENSORED, HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,8 +135,12 @@ def _table(told: Told, curves: Sequence[Curve]) -> Table:
         cells = []
         for curve in curves:
             # The curve's own points are at shares of its choice; the next one above is what it was drawn to.
-            ms = next(ms for known, ms in zip(curve.shares, curve.ms, strict=True) if known >= share)
-            cells.append(number(ms) if share == 1 or _shown(curve.count, share) else HIDDEN)
+            points = zip(curve.shares, curve.ms, strict=True)
+            ms = next((ms for known, ms in points if known >= share), None)
+            if ms is None:
+                cells.append(CENSORED)
+            else:
+                cells.append(number(ms) if share == 1 or _shown(curve.count, share) else HIDDEN)
         rows.append([f"{name}, ms", *cells])
     rows.append([told.samples, *(str(curve.count) for curve in curves)])
     return Table(header=[told.axis.capitalize(), *(curve.side for curve in curves)], rows=rows)
