@@ -102,9 +102,10 @@ def test_quantiles_of_printed_spectra():
     assert merge_quantiles(both, [0.25, 0.26, 0.75, 0.8, 1]) == [1.0, 1.0, 2.0, 3.0, 3.0]
     with pytest.raises(IronbenchError, match="do not merge"):
         merge_quantiles([*both, Distribution(histogram.encode(histogram.of_durations([1000])))], [1])
+    none = wrk2.LatencyMs(mean=None, stdev=None, max=None)
+    unlisted = Distribution(wrk2.Distribution(latency_ms=none, recorded=None, spectrum=[]))
     with pytest.raises(IronbenchError, match="--latency"):
-        none = wrk2.LatencyMs(mean=None, stdev=None, max=None)
-        merge_quantiles([Distribution(wrk2.Distribution(latency_ms=none, recorded=None, spectrum=[]))], [1])
+        merge_quantiles([unlisted], [1])
 
 
 def test_a_curve_a_side_from_its_measured_runs():

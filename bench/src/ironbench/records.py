@@ -368,7 +368,9 @@ class Host(Record, frozen=True, kw_only=True):
     state_dir: str
     slice: str
     placement_port: int = 0
-    """Of the placement service, for generators on other machines; 0: there is none."""
+    """Of the placement service, for generators that cannot ask the kernel of the app's machine; 0: there is none."""
+    load_user: str = ""
+    """Whom the load generator runs as; empty: root, as on a host that an earlier role described."""
     keep_awake: bool = False
     """In a session no CPU of the machine halts; see ironbench.host.awake."""
     address: str = ""

@@ -33,5 +33,6 @@ def test_it_may_be_gone_by_then(tmp_path):
 
 def test_who_closes_its_connections_is_asked_on_a_new_one(tmp_path):
     run = seal_alone(tmp_path, "/close")
+    assert run.load.gate_after is not None
     assert run.load.gate_after.ok
     assert "gate-after" not in kinds(run.outcomes)

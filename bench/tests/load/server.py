@@ -146,6 +146,11 @@ class Server(asyncio.Protocol):
         _, _, number, kind = request[1].partition("?")[0].split("/")
         (self.ok if count <= int(number) else getattr(self, kind))(request, count)
 
+    def within(self, request, count):
+        """Answer ``/within/N/M/KIND`` as ``/KIND`` from the request after N to M, and the others as ``/ok``."""
+        _, _, first, last, kind = request[1].partition("?")[0].split("/")
+        (getattr(self, kind) if int(first) < count <= int(last) else self.ok)(request, count)
+
     def every(self, request, count):
         """Answer every Nth request of ``/every/N/KIND`` as ``/KIND``, and the others as ``/ok``."""
         _, _, number, kind = request[1].partition("?")[0].split("/")

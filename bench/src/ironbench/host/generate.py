@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 import time
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from ironbench.collect.sar import SECOND_NS
 from ironbench.errors import IronbenchError
-from ironbench.files import encode_record
+from ironbench.files import encode_record, read_record
 from ironbench.host import clocks, system
+from ironbench.host.placement import Duty
 from ironbench.load.clock import window_start
 from ironbench.records import SCHEMA, LoadSpec, PlacementService
 
@@ -67,10 +69,12 @@ def load(place: Place, told: LoadShare | None = None) -> dict:
             f"{place.users} is missing; with the app on another host, run `ironbench host share` with what "
             "`ironbench host users` prints there."
         )
+    owner = _owner(place)
     _write_secret(place.spec, encode_record(make_spec(place, told)))
     unit = place.session_unit("load")
     ironbench = Path(sys.executable).with_name("ironbench")
     output = place.directory / "load"
+    _hand_over(place, output, owner)
     system.start_transient(
         unit,
         [str(ironbench), "load", "--spec", str(place.spec), "--out", str(output)],
@@ -83,9 +87,43 @@ def load(place: Place, told: LoadShare | None = None) -> dict:
             "RuntimeMaxSec": str(session.longest_s + OVERDUE_S),
             "StandardOutput": f"append:{place.directory / 'generator.txt'}",
             "StandardError": f"append:{place.directory / 'generator.txt'}",
+            **_unprivileged(place),
         },
     )
     return {"unit": unit, "expected_s": session.expected_s}
+
+
+def _unprivileged(place: Place) -> dict[str, str]:
+    """Return what takes the generator root's rights away: it parses whatever a service answers."""
+    if not place.host.load_user:
+        return {}
+    return {"User": place.host.load_user, "NoNewPrivileges": "yes", "CapabilityBoundingSet": ""}
+
+
+def _owner(place: Place) -> tuple[int, int]:
+    """Return UID and GID of the generator; raises IronbenchError where its user is missing."""
+    user = place.host.load_user or "root"
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise IronbenchError(
+            f"The user {user} that {place.description} has for the load generator is missing; run site.yml again."
+        ) from None
+    return entry.pw_uid, entry.pw_gid
+
+
+def _hand_over(place: Place, output: Path, owner: tuple[int, int]) -> None:
+    """Let the generator read its own two files and write to ``output``, and nothing else of the session's.
+
+    It may pass through the directories above and not list them; what lies there has modes of its own.
+    """
+    output.mkdir(mode=0o700, exist_ok=True)
+    for path in (place.spec, place.users, output):
+        if path.exists():
+            os.chown(path, *owner)
+    for directory in (place.directory, *place.directory.parents[:2]):
+        os.chown(directory, 0, owner[1])
+        directory.chmod(0o710)
 
 
 def _write_secret(path: Path, content: bytes) -> None:
@@ -123,8 +161,10 @@ def make_spec(place: Place, told: LoadShare | None = None) -> LoadSpec:
 
 
 def _placement_service(place: Place) -> PlacementService | None:
-    """Return how the app's host is asked, if that is another machine and has been told to answer."""
+    """Return how the app's host is asked, if it answers and the generator may not ask the kernel here by itself."""
     port, token = place.host.placement_port, place.session.placement_token
-    if "app" in place.host.groups or not port or not token:
-        return None
-    return PlacementService(port=port, token=token)
+    if "app" in place.host.groups:
+        if not place.host.load_user or not place.duty.exists():  # nobody observes while py-spy records
+            return None
+        token = read_record(place.duty, Duty).token
+    return PlacementService(port=port, token=token) if port and token else None

@@ -1,8 +1,8 @@
 """The placement service: ``python -m ironbench.host.placement FILE``.
 
-It runs for as long as a session's observers do, when the bench has several machines, and tells a generator on
-another one two things: what time it is here, on every host; and on the app's, which of the app's workers has
-accepted the connection from a port of the asker's. A connection carries one question, a line of JSON, and gets one
+It runs for as long as a session's observers do, when the bench has several machines or the generator beside the app
+is not root, and tells a generator two things: what time it is here, on every host; and on the app's, which of the app's
+workers has accepted the connection from a port of the asker's, which the kernel tells root alone. A connection carries one question, a line of JSON, and gets one
 answer (see ironbench.load.placement). Nobody without the session's token is told anything, and whoever has it learns
 of connections from their own address to the app's port alone, and of no process outside of the app's cgroup.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -58,7 +59,9 @@ def wanted(place: Place) -> bool:
     """Tell whether the session needs the service on this host."""
     groups = place.host.groups
     several = bool(place.host.peers) or ("app" in groups and "load_generators" not in groups)
-    return several and bool(place.host.placement_port and place.session.placement_token)
+    beside = {"app", "load_generators"} <= set(groups) and bool(place.host.load_user)
+    asked = beside or (several and bool(place.session.placement_token))
+    return asked and bool(place.host.placement_port)
 
 
 def write_duty(place: Place, mount: Path, life_s: float) -> tuple[Address, Question]:
@@ -87,7 +90,8 @@ def write_duty(place: Place, mount: Path, life_s: float) -> tuple[Address, Quest
             raise IronbenchError(
                 f"{place.service_unit(app)} does not run; run `ironbench host prepare` first."
             )
-    token = place.session.placement_token
+    # A generator on this host reads it out of the duty, so the controller need not have drawn it.
+    token = place.session.placement_token or secrets.token_hex(16)
     duty = Duty(
         schema=SCHEMA,
         address=numeric,
