@@ -16,7 +16,7 @@ from ironbench.files import read_record
 from ironbench.load import cli, wrk2
 from ironbench.load.histogram import Histograms
 from ironbench.load.lua import script
-from ironbench.records import SCHEMA, Expectation, LoadResult, RequestTemplate
+from ironbench.records import QUIET_AFTER_S, SCHEMA, Expectation, LoadResult, RequestTemplate
 from lupa import luajit20, luajit21
 
 SIGNUP = RequestTemplate(
@@ -150,6 +150,11 @@ def test_what_wrk2_did_becomes_the_record_of_a_run(server, run):
     assert found.idle_from_ns <= found.idle_until_ns <= found.first_send_ns < found.drained_ns
     assert found.first_send_ns % 10**9 < 10**9 / 2  # the window starts 50 ms after a whole second
     assert found.cpu_ms > 0
+    assert found.gate_after == found.gate, "the built-in generator's, after wrk2 too"
+    assert found.bodies_sampled == 0
+    quiet = [record for record in records if 0 < record[4] - found.drained_ns < QUIET_AFTER_S * 1e9]
+    assert not quiet
+    assert records[-1][4] > found.drained_ns
     assert (out / "latency.hgrm").read_text().splitlines()[-1].startswith("#[Buckets")
 
 

@@ -1,7 +1,7 @@
 """Bodies of the window: whose answers are read, and whether they are what the experiment expects.
 
-A status is cheap to pretend. All bodies would cost the generator a fifth of its time, so a sample is read, and nobody
-who answers can tell which: it is drawn from the run's seed, which no service is told.
+A status is cheap to pretend. To read and judge one body costs the generator about half as much as a request does, so
+a sample is read, and nobody who answers can tell which: it is drawn from the run's seed, which no service is told.
 """
 
 from __future__ import annotations
