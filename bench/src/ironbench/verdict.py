@@ -218,7 +218,7 @@ def _packed(effect: Effect) -> str:
 
 
 def _unmeasured(effect: Effect) -> str:
-    if effect.blocks or not effect.left_out:
+    if effect.blocks or not effect.left_out or effect.withheld:
         return ""
     if not all(why.startswith(NO_FIGURE) for why in effect.left_out.values()):
         return ""
