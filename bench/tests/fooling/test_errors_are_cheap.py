@@ -27,10 +27,20 @@ def test_an_honest_variant_wins(tmp_path):
     assert words(results)["cheaper"] == words(results)["faster"] == "holds here"
 
 
+def test_nobody_wins_by_answering_nothing(tmp_path):
+    """Without one expected answer there is no CPU per request, and so nothing that a claim could be of."""
+    _, results = measured(tmp_path, dishonest(statuses={"503": 24}, unexpected_status=24))
+    said = words(results)
+    assert said.pop("faster") == "undecided"
+    assert set(said.values()) <= {"not testable here", "undecided"}
+    (side,) = [one for one in results.conduct if one.side == "final"]
+    assert "240 of 240 requests or 100 % to final failed" in " ".join(side.withheld)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"statuses": {"503": 24}, "unexpected_status": 24}, "240 of 240 requests or 100 % to final failed"),
+        ({"statuses": {"204": 1, "503": 23}, "unexpected_status": 23}, "230 of 240 requests"),
         ({"statuses": {"204": 23}, "completed": 23, "errors": {"timeout": 1}}, "10 timeout"),
         ({"statuses": {"204": 23}, "completed": 23, "errors": {"reset": 1}}, "10 reset"),
         ({"statuses": {"204": 23}, "completed": 23, "errors": {"closed": 1}}, "10 closed"),
