@@ -102,11 +102,14 @@ def sum_cpu_ms(run: Run) -> float | None:
 
 
 def gross_per_request_ms(run: Run) -> dict[str, float]:
-    """CPU-ms per expected answer by service, idle work and what was put off beyond the window included."""
+    """CPU-ms per expected answer by service with nothing taken off: of the window, the quiet time before, the second after.
+
+    Work that a service does ahead of the window makes the window cheaper, so it is a part of what was paid.
+    """
     answers = expected(run)
     if not answers:
         return {}
-    return {cpu.service: _gross_ms(cpu) / answers for cpu in run.cpu if cpu.service in SERVICES}
+    return {cpu.service: _gross_ms(run, cpu) / answers for cpu in run.cpu if cpu.service in SERVICES}
 
 
 def per_second_ms(run: Run) -> dict[str, float]:
@@ -115,12 +118,13 @@ def per_second_ms(run: Run) -> dict[str, float]:
 
 
 def gross_per_second_ms(run: Run) -> dict[str, float]:
-    """The same, idle work and what was put off beyond the window included."""
-    return _per_second(run, _gross_ms)
+    """The same with nothing taken off, as gross_per_request_ms has it."""
+    return _per_second(run, lambda cpu: _gross_ms(run, cpu))
 
 
-def _gross_ms(cpu: ServiceCpu) -> float:
-    return cpu.total_ms + cpu.late_ms
+def _gross_ms(run: Run, cpu: ServiceCpu) -> float:
+    quiet_s = (run.load.idle_until_ns - run.load.idle_from_ns) / 1e9
+    return cpu.total_ms + cpu.late_ms + cpu.idle_ms_per_s * quiet_s
 
 
 def _per_second(run: Run, work_ms: Callable[[ServiceCpu], float]) -> dict[str, float]:

@@ -8,6 +8,7 @@ import json
 import msgspec
 import pytest
 from ironbench.collect import cgroup, sar
+from ironbench.collect.cgroup import LATE_S
 from ironbench.ingest import read_evidence
 from ironbench.records import LoadResult, Snapshot
 
@@ -110,6 +111,12 @@ def test_the_sampler_took_ten_samples_a_second_at_whole_tenths(finished):
     assert late[len(late) // 2] < 5_000_000
     assert record.usage["load_generator"][0] is None
     assert (record.usage["load_generator"][-1] or 0) > 0
+
+
+def test_work_that_was_put_off_beyond_the_window_is_sampled(finished):
+    record = cgroup.read(finished.raw / "one/cgroup.jsonl")
+    load = msgspec.json.decode((finished.raw / "one/load/load.json").read_bytes(), type=LoadResult)
+    assert record.ns[-1] >= load.drained_ns + LATE_S * 1e9
 
 
 def test_sar_text_has_both_reports(finished):

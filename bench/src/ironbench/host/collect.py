@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ironbench.collect.cgroup import Sample
+from ironbench.collect.cgroup import LATE_S, Sample
 from ironbench.collect.sar import SECOND_NS
 from ironbench.errors import IronbenchError
 from ironbench.files import encode_record, read_record, write_atomic
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 END_S = 10.0
 """For systemd to end an overdue generator (after OVERDUE_S) and to notice."""
 LAST_SAMPLE_S = 3.0
-"""What observers that live may take after the window's end to write the last that is read of it, on a busy machine too:
-the sampler its next tenth of a second, sar its sample of the last whole second. Who has not by then is judged so."""
+"""What observers that live may take to write the last that is read of them, on a busy machine too: the sampler its next
+tenth of a second, sar its sample of the last whole second. Who has not by then is judged so."""
 LAST_SAMPLE_POLL_S = 0.02
 
 
@@ -151,17 +151,18 @@ def _generator_exit(place: Place) -> int | None:
 
 
 def _wait_for_last_sample(place: Place) -> None:
-    """Let the observers write their last samples of the window."""
+    """Let sar write its last sample of the window, and the sampler those of the work that was put off beyond it."""
     result = place.directory / "load" / "load.json"
     # No generator ran here, and the hosts with one have waited already; or nobody observes, as while py-spy records.
     if not (result.exists() and place.cgroup_record.exists()):
         return
     drained_ns = read_record(result, LoadResult).drained_ns
     second_ns = drained_ns // SECOND_NS * SECOND_NS
-    deadline = time.monotonic() + LAST_SAMPLE_S
+    late_ns = drained_ns + round(LATE_S * 1e9)
+    deadline = time.monotonic() + LATE_S + LAST_SAMPLE_S
     while time.monotonic() < deadline:
         sar_ns = place.sar_data.stat().st_mtime_ns if place.sar_data.exists() else 0
-        if sar_ns >= second_ns and _last_sample_ns(place) >= drained_ns:
+        if sar_ns >= second_ns and _last_sample_ns(place) >= late_ns:
             return
         time.sleep(LAST_SAMPLE_POLL_S)
 
