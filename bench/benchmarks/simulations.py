@@ -14,7 +14,9 @@ import random
 import statistics
 import sys
 import time
-from functools import cache
+from collections import Counter
+from collections.abc import Callable
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from ironbench.effects import compare, make_noise
@@ -30,14 +32,17 @@ from ironbench.records import (
     Protocol,
     Record,
     RequestTemplate,
+    SideCounts,
     Study,
 )
+from ironbench.redone import UNSEEN_MOST, UNSEEN_SHARE, Redone
 from ironbench.stats import MIN_MARGIN, blocks_for_effect, smallest_effect, spread
 from ironbench.verdict import judge_claims
+from ironbench.withheld import unfinished_plan, withhold
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ironbench.records import Effect, PlannedRun
 
@@ -132,6 +137,7 @@ WORLDS: dict[str, World] = {
     "two modes, unlike": unlike_modes,
     "outliers of one variant": one_sided,
 }
+SHOPPING_WORLDS = ("normal", "heavy tails (t, 2 degrees)", "outliers (1 in 10)", "two modes")
 UNLIKE = ("two modes, unlike", "outliers of one variant")
 """Here the two variants do not differ by one factor, so that no method has an exact interval: what is wanted
 is the median of the blocks' ratios."""
@@ -314,6 +320,159 @@ def family_error(blocks: int = 10, scale: float = 5.0) -> tuple[float, float]:
     return corrected / PLANS, raw / PLANS
 
 
+# --- stopping and repeating --------------------------------------------------------------------
+
+
+class Shopped(Record, frozen=True, kw_only=True):
+    """What is in a bundle when somebody has chosen its sessions."""
+
+    counted: dict[str, dict[int, float]]
+    """Figures that count, by side and block."""
+    first: dict[str, dict[int, float]]
+    """Figures of each block's first attempt, as far as it left any."""
+    faulty: frozenset[tuple[int, str]] = frozenset()
+    """Block and side of the sessions that had an instrument fault."""
+    interrupted: int = 0
+    """Of the other variant."""
+    of_first: int = 0
+    """Interrupted sessions of the first variant."""
+    complete: bool = True
+
+
+Again = Callable[[], float]
+"""Draws another figure for a session."""
+Shopper = Callable[["dict[str, dict[int, float]]", Again, int], Shopped]
+"""Chooses, with full knowledge of all figures, to have the other variant called cheaper; the number is what is allowed."""
+
+
+def nobody(found: dict[str, dict[int, float]], again: Again, most: int) -> Shopped:  # noqa: ARG001 - a Shopper
+    """Take what comes."""
+    return Shopped(counted=found, first=found)
+
+
+def stop(found: dict[str, dict[int, float]], again: Again, most: int) -> Shopped:  # noqa: ARG001 - a Shopper
+    """Look after every block from the sixth on, and stop when there is a call."""
+    blocks = sorted(found[FIRST])
+    for last in range(6, len(blocks)):
+        seen = {side: {block: by[block] for block in blocks[:last]} for side, by in found.items()}
+        if _called(seen) in ("lower", "higher"):
+            return Shopped(counted=seen, first=seen, complete=False)
+    return Shopped(counted=found, first=found)
+
+
+def interrupt(found: dict[str, dict[int, float]], again: Again, most: int) -> Shopped:
+    """End each session that displeases before its seal, as often as is allowed, the first variant's too."""
+    counted = {side: dict(by) for side, by in found.items()}
+    ended = Counter()
+    for block in sorted(found[FIRST]):
+        for side, bad in ((OTHER, 1), (FIRST, -1)):
+            while ended.total() < most and bad * math.log(counted[side][block] / 100) > 0:
+                counted[side][block] = again()
+                ended[side] += 1
+    return Shopped(counted=counted, first=counted, interrupted=ended[OTHER], of_first=ended[FIRST])
+
+
+def fault(found: dict[str, dict[int, float]], again: Again, most: int) -> Shopped:  # noqa: ARG001 - a Shopper
+    """Bring about an instrument fault in every second block that displeases, which is then measured again."""
+    counted = {side: dict(by) for side, by in found.items()}
+    bad = _displeasing(found)
+    for block in bad:
+        for by in counted.values():
+            by[block] = again()
+    return Shopped(counted=counted, first=found, faulty=_dealt(bad))
+
+
+def leave_out(found: dict[str, dict[int, float]], again: Again, most: int) -> Shopped:  # noqa: ARG001 - a Shopper
+    """Bring about a fault in the repetition too, so that the blocks that displease most are left out."""
+    bad = _displeasing(found)[: max(0, len(found[FIRST]) - 6)]
+    counted = {side: {block: by[block] for block in by if block not in bad} for side, by in found.items()}
+    return Shopped(counted=counted, first=found, faulty=_dealt(bad))
+
+
+def blind(found: dict[str, dict[int, float]], again: Again, most: int) -> Shopped:
+    """Kill the observer in the sessions that displease most, so that they leave no figure, as often as is allowed."""
+    bad = _displeasing(found)[:most]
+    counted = {side: dict(by) for side, by in found.items()}
+    for block in bad:
+        for by in counted.values():
+            by[block] = again()
+    first = {side: {block: by[block] for block in by if block not in bad} for side, by in found.items()}
+    return Shopped(counted=counted, first=first, faulty=_dealt(bad))
+
+
+def everything(found: dict[str, dict[int, float]], again: Again, most: int) -> Shopped:
+    """Interrupt as often as is allowed, and have a fault in every block that displeases still."""
+    ended = interrupt(found, again, most)
+    repeated = fault(ended.counted, again, most)
+    return replace(repeated, first=ended.counted, interrupted=ended.interrupted, of_first=ended.of_first)
+
+
+SHOPPERS: dict[str, Shopper] = {
+    "nobody": nobody,
+    "stop when it pleases": stop,
+    "interrupt what displeases": interrupt,
+    "repeat what displeases": fault,
+    "leave out what displeases": leave_out,
+    "no figure of what displeases": blind,
+    "interrupt and repeat": everything,
+}
+
+
+def _displeasing(found: dict[str, dict[int, float]]) -> list[int]:
+    """Return the blocks in which the other variant is not the cheaper one, the worst first."""
+    ratios = {block: found[OTHER][block] / figure for block, figure in found[FIRST].items()}
+    return sorted((block for block, ratio in ratios.items() if ratio > 1), key=lambda block: -ratios[block])
+
+
+def _dealt(blocks: list[int]) -> frozenset[tuple[int, str]]:
+    """Give the faults to the two sides in turn, so that neither has clearly more of them."""
+    return frozenset((block, (OTHER, FIRST)[number % 2]) for number, block in enumerate(blocks))
+
+
+def _called(found: dict[str, dict[int, float]]) -> str:
+    twin = f"{FIRST}.again"
+    noise = make_noise(replace(COMPARISON, variant=twin), found[twin], found[FIRST])
+    return compare(COMPARISON, found[OTHER], found[FIRST], margin=max(noise.floor or 0.0, MIN_MARGIN)).call
+
+
+def shopped(name: str, world: World, blocks: int, *, guarded: bool = True) -> float:
+    """Return the share of plans in which two equal variants are called different; not ``guarded``: by figures alone."""
+    draw = random.Random(f"{name}/{blocks}")
+    wrong = 0
+    most = min(UNSEEN_MOST, math.floor(UNSEEN_SHARE * blocks)) if guarded else blocks
+    for plan in plans(blocks):
+        found = figures(plan, world, draw, 1.0)
+        again = partial(_again, draw, world, plan)
+        what = SHOPPERS[name](found, again, most)
+        wrong += (_guarded(plan, what) if guarded else _called(what.counted)) in ("lower", "higher")
+    return wrong / PLANS
+
+
+def _again(draw: random.Random, world: World, plan: Plan) -> float:
+    """Draw another figure from the same world."""
+    return 100 * math.exp(world(draw, plan.runs[:1])[0])
+
+
+def _guarded(plan: Plan, what: Shopped) -> str:
+    """Return the call as the product makes it of such a bundle."""
+    twin = f"{FIRST}.again"
+    noise = make_noise(replace(COMPARISON, variant=twin), what.counted[twin], what.counted[FIRST])
+    margin = max(noise.floor or 0.0, MIN_MARGIN)
+    effect = compare(COMPARISON, what.counted[OTHER], what.counted[FIRST], margin=margin)
+    first = compare(COMPARISON, what.first[OTHER], what.first[FIRST], margin=margin)
+    counts = [
+        SideCounts(
+            experiment="me", variant=side, planned=len(what.first[side]), counted=len(what.counted[side]), left_out=0,
+            faulty=sum(at == side for _, at in what.faulty), repeated=0, caused=0, lost=0, interrupted=ended,
+        )
+        for side, ended in ((FIRST, what.of_first), (OTHER, what.interrupted))
+    ]  # fmt: skip
+    faulty = {("me", block) for block, _ in what.faulty}
+    redone = Redone(plan, faulty, counts, [noise], {COMPARISON: first} if faulty else None)
+    whole = [] if what.complete else unfinished_plan(1, 2, "runs")
+    return withhold([effect], [], whole, redone.reasons)[0].call
+
+
 # --- the table ---------------------------------------------------------------------------------
 
 
@@ -333,6 +492,11 @@ def main() -> None:
         f"\n{FAMILY} comparisons without an effect, 10 blocks: any false verdict in {with_holm:.1%} of plans, "
         f"without Holm's correction in {without:.1%}"
     )
+    print(
+        "\nstopping and repeating: two equal variants called different, by figures alone and as a report calls them"
+    )
+    for line in _shopping_table(args.blocks):
+        print(line, flush=True)
     print("\nblocks to see an effect (rows) at a spread of the blocks' log-ratios (columns), 80 %, with A/A")
     columns = (0.01, 0.02, 0.03, 0.05, 0.08)
     print("| effect | " + " | ".join(f"{sd:.0%}" for sd in columns) + " |")
@@ -357,6 +521,23 @@ def _table(blocks: list[int]) -> Iterator[str]:
             ]  # fmt: skip
             cells = [f"{100 * share:.1f} %" for share in shares]
             yield f"| {name} | {count} | {' | '.join(cells)} |"
+
+
+def _shopping_table(blocks: list[int]) -> Iterator[str]:
+    yield (
+        "| who | blocks | "
+        + " | ".join(f"{name}, figures | {name}, report" for name in SHOPPING_WORLDS)
+        + " |"
+    )
+    yield "|---|---|" + "---|---|" * len(SHOPPING_WORLDS)
+    for name in SHOPPERS:
+        for count in blocks:
+            shares = [
+                shopped(name, WORLDS[world], count, guarded=guarded)
+                for world in SHOPPING_WORLDS
+                for guarded in (False, True)
+            ]
+            yield f"| {name} | {count} | {' | '.join(f'{100 * share:.1f} %' for share in shares)} |"
 
 
 if __name__ == "__main__":

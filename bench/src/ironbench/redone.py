@@ -10,9 +10,9 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from ironbench.records import Comparison, Effect, Noise, Plan, Run, SideCounts
+    from ironbench.records import Comparison, Effect, Noise, Plan, SideCounts
 
 UNSEEN_SHARE, UNSEEN_MOST = 0.2, 4
 """Of a comparison's blocks, and in all, that may have been begun without leaving a figure where there is an A/A, whose
@@ -28,18 +28,20 @@ class Redone:
     def __init__(
         self,
         plan: Plan,
-        runs: Sequence[Run],
+        faulty: Collection[tuple[str, int]],
         counts: Iterable[SideCounts],
         noise: Iterable[Noise],
         first: Mapping[Comparison, Effect] | None,
     ) -> None:
-        """``first`` has the effects over the first attempt of every block, whatever was wrong with it.
+        """``faulty`` has experiment and number of the blocks that had an instrument fault, at whichever attempt.
+
+        ``first`` has the effects over the first attempt of every block, whatever was wrong with it.
 
         None where no block was repeated or left out: those are then the effects that count.
         """
         self._first = first
         self._counts = {(one.experiment, one.side): one for one in counts}
-        self._faulty = {(run.run.experiment, run.run.block) for run in runs if run.instrument_faults}
+        self._faulty = faulty
         self._blocks = {
             name: len({r.block for r in plan.runs if r.experiment == name}) for name in plan.experiments
         }

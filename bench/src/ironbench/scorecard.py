@@ -119,7 +119,8 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
     first = None
     if excluded:
         first = {one.comparison: one for one in effects_of([run for run in runs if run.run.attempt == 1])[1]}
-    redone = Redone(plan, runs, counts, noise, first)
+    faulty = {(run.run.experiment, run.run.block) for run in runs if run.instrument_faults}
+    redone = Redone(plan, faulty, counts, noise, first)
     total = len(schedule(plan, runs))
     why_ended = ended(plan, lost)
     withheld = [why_ended] if why_ended else unfinished_plan(len(runs), total, "runs")
