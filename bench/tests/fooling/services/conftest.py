@@ -116,7 +116,7 @@ class Bench:
             "--results",
             self._results,
             "--retries",
-            0,
+            1,
             *more,
         )["bundle"]
         ironbench("environment", bundle, "one", stdin=self.host("describe"))
