@@ -573,8 +573,12 @@ def seal_left(bundle: Path, collected: list[Collected]) -> Run | str:
     It is sealed when it is the pending run's and of all hosts, so that no run that was measured is measured again.
     Raises IronbenchError when the bundle is damaged.
     """
-    due = next_run(read_plan(bundle), read_runs(bundle))
-    if due is None or any(one.key != due.key for one in collected):
+    sealed = read_runs(bundle)
+    due = next_run(read_plan(bundle), sealed)
+    keys = {one.key for one in collected}
+    if keys <= {run.run.key for run in sealed}:
+        return "it is sealed already"
+    if due is None or keys != {due.key}:
         return "it is not of the pending run"
     if missing := read_environment(bundle).keys() - {one.host for one in collected}:
         return f"{', '.join(sorted(missing))} left nothing of it"

@@ -54,7 +54,7 @@ def test_a_second_time_nothing_is_sealed(bundle, tmp_path, seal_left):
     found = handed_in(raw_of(bundle, tmp_path / "raw"))
     assert seal_left(found)["sealed"]
     assert seal_left(found) == {
-        "line": "What an interrupted playbook left was not sealed: it is not of the pending run.",
+        "line": "What an interrupted playbook left was not sealed: it is sealed already.",
         "sealed": False,
     }
     assert len(bundles.read_runs(bundle)) == 1
