@@ -17,7 +17,7 @@ from ironbench.judge import judge
 from ironbench.records import QuietNow, Snapshot
 
 from .conftest import Bench, show, systemctl, unpack, until
-from .test_quiet import affinities
+from .test_quiet import PATIENCE_S, affinities
 from .test_verbs import short, the_next
 
 replace = msgspec.structs.replace
@@ -207,7 +207,7 @@ def test_a_host_that_stops_being_quiet_in_a_session_is_an_instrument_fault(bench
     elif how == "lease":
         UNTIL.write_text("0\n")
         systemctl("kill", "--signal=SIGTERM", LEASE)
-        until(lambda: not STATE.exists(), "everything put back")
+        until(lambda: not STATE.exists(), "everything put back", PATIENCE_S)
     else:
         bench("unquiet")
         bench("quiet")
@@ -244,7 +244,7 @@ def test_what_ended_after_preparing_ahead_is_prepared_again(bench, timer, tmp_pa
     bench.call("ready", "load")
     bench.turn(following.session)
     unit = following.unit("prepare")
-    until(lambda: show(unit, "SubState") == "exited", "the session after")
+    until(lambda: show(unit, "SubState") == "exited", "the session after", PATIENCE_S)
     if what == "observer":
         systemctl("stop", following.unit("sampler"))
     else:
