@@ -35,6 +35,7 @@ from ironbench.records import (
     RequestTemplate,
     Service,
     ServiceCpu,
+    Session,
     Snapshot,
     Study,
     UnitState,
@@ -369,11 +370,12 @@ def handed_in(raw, *, started_ns=START - 25 * S):
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:
             for path in sorted(directory.iterdir()):
                 archive.add(path, arcname=path.name)
-        key = msgspec.json.decode((directory / "session.json").read_bytes())["run"]["experiment"]
+        session = msgspec.json.decode((directory / "session.json").read_bytes(), type=Session)
         collected = Collected(
             schema=SCHEMA,
             host=directory.name,
-            key=key,
+            key=session.run.key,
+            plan=session.plan,
             generator_exit=0,
             started_ns=started_ns,
             archive=packed.getvalue(),

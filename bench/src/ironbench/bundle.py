@@ -567,6 +567,27 @@ def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
             raise
 
 
+def seal_left(bundle: Path, collected: list[Collected]) -> Run | str:
+    """Seal what an interrupted playbook left packed on the hosts, or say in half a sentence why it is left out.
+
+    It is sealed when it is the pending run's and of all hosts, so that no run that was measured is measured again.
+    Raises IronbenchError when the bundle is damaged.
+    """
+    sealed = read_runs(bundle)
+    due = next_run(read_plan(bundle), sealed)
+    keys = {one.key for one in collected}
+    if keys <= {run.run.key for run in sealed}:
+        return "it is sealed already"
+    if due is None or keys != {due.key}:
+        return "it is not of the pending run"
+    if missing := read_environment(bundle).keys() - {one.host for one in collected}:
+        return f"{', '.join(sorted(missing))} left nothing of it"
+    try:
+        return seal_collected(bundle, collected)
+    except IronbenchError as error:  # what cannot be judged would keep the plan from going on
+        return str(error).removesuffix(".")
+
+
 def lose_pending(bundle: Path, faults: list[Finding]) -> Lost:
     """Note that the pending run's session came to nothing, and why; raises as ``_lose`` does."""
     plan = read_plan(bundle)
@@ -676,6 +697,7 @@ def _judged(plan: Plan, sealed: list[Run], evidence: Evidence, *, started_ns: in
         instrument_faults=faults,
         outcomes=outcomes,
         ironbench_version=version(),
+        quiet={host.host.name: host.before.quiet for host in evidence.hosts if host.before.quiet is not None},
     )
 
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "plan": ("ironbench.commands", "make a plan and its bundle"),
     "pending": ("ironbench.commands", "tell which run comes next"),
     "environment": ("ironbench.commands", "keep what a host tells of itself in a bundle"),
+    "hold": ("ironbench.hold", "say for the hosts who leads a plan; one playbook at a time"),
     "seal": ("ironbench.commands", "judge and seal the pending run"),
     "lost": ("ironbench.commands", "note that the pending run's session came to nothing"),
     "report": ("ironbench.commands", "compute the report from a bundle"),

@@ -134,6 +134,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         ),
     )
     parser.add_argument("bundle", type=Path)
+    parser.add_argument(
+        "--left",
+        action="store_true",
+        help="stdin has what `ironbench host hold` found on the hosts: seal it if it is of the pending run",
+    )
     _finish(parser, seal)
 
     parser = subparsers.add_parser(
@@ -259,11 +264,23 @@ def environment(args: argparse.Namespace) -> int:
 
 def seal(args: argparse.Namespace) -> int:
     """Judge and seal the pending run."""
+    if args.left:
+        return _seal_left(args)
     try:
         run = bundles.seal_collected(args.bundle, read_collected(sys.stdin.buffer.read()))
     except bundles.SessionLostError as error:
         run = error.lost
     _tell(args, run)
+    return 0
+
+
+def _seal_left(args: argparse.Namespace) -> int:
+    found = bundles.seal_left(args.bundle, read_collected(sys.stdin.buffer.read()))
+    if isinstance(found, str):
+        line = f"What an interrupted playbook left was not sealed: {found}."
+    else:
+        line = f"Sealed what an interrupted playbook left: {_figures(found)}"
+    _print(args, {"line": line, "sealed": not isinstance(found, str)}, line)
     return 0
 
 

@@ -226,6 +226,7 @@ def _instrument_faults(evidence: Evidence) -> Iterator[Finding]:
         yield from _named(host, _disagreement(host, evidence.load))
         yield from _named(host, _affinity(host))
         yield from _named(host, _observers(host))
+        yield from _named(host, _quiet(host))
         yield from _named(host, _interrupted(host))
 
 
@@ -456,6 +457,31 @@ def _observers(host: HostEvidence) -> Iterator[Finding]:
                 break
     for what in host.unusable:
         yield Finding(kind="observer-died", detail=what)
+
+
+def _quiet(host: HostEvidence) -> Iterator[Finding]:
+    """What was to be kept off the bench's CPUs, and was not for all of the session."""
+    before, after = host.before.quiet, host.after.quiet
+    if before is None or not before.wanted:
+        return
+    for when, now in (("before", before), ("after", after)):
+        if now is None or not now.invocation:
+            yield Finding(
+                kind="quiet-ended",
+                detail=f"nothing kept the rest of the host off the bench's CPUs {when} the window any more",
+            )
+            return
+        if now.undone:
+            yield Finding(
+                kind="quiet-ended",
+                detail=f"what had been kept off the bench's CPUs was back {when} the window: {', '.join(now.undone)}",
+            )
+            return
+    if after is not None and after.invocation != before.invocation:
+        yield Finding(
+            kind="quiet-ended",
+            detail="the rest of the host was let back to the bench's CPUs in between, and kept off them again",
+        )
 
 
 def _interrupted(host: HostEvidence) -> Iterator[Finding]:

@@ -485,6 +485,20 @@ class Snapshot(Record, frozen=True, kw_only=True):
     """Thermal throttle counts by CPU; empty where the kernel does not tell."""
     observers: dict[str, str]
     """Observer's unit -> ActiveState."""
+    quiet: QuietNow | None = None
+    """None: no plan held the host then, or an earlier ironbench looked at it."""
+
+
+class QuietNow(Record, frozen=True, kw_only=True):
+    """Whether the rest of a host is kept off the bench's CPUs at one moment, read back."""
+
+    wanted: bool
+    again: str = ""
+    """Why it had to be done again before the session; empty: it had lasted."""
+    invocation: str = ""
+    """Of the unit with whose end it ends; empty: it is not in force."""
+    undone: list[str] = []
+    """Which of the steps that had been taken no longer hold."""
 
 
 class QuietStep(Record, frozen=True, kw_only=True):
@@ -506,6 +520,24 @@ class Quiet(Record, frozen=True, kw_only=True):
     """CPUs that are the bench's too, by the layout: nothing is kept off those."""
     steps: dict[str, QuietStep]
     """By unit, and of ``interrupts``."""
+
+
+class Hold(Record, frozen=True, kw_only=True):
+    """For whom a host is held: a plan, and the controller that leads it."""
+
+    schema: int
+    plan: str
+    bundle: str
+    """The plan's directory on the controller."""
+    controller: str
+    """Its host name."""
+    user: str
+    quiet: bool = False
+    """Whether the rest of the host is kept off the bench's CPUs meanwhile."""
+    app: bool = True
+    """Whether the plan stops and starts the app."""
+    longest_s: float = 0.0
+    """What the plan's longest step may take in which it gives the host no sign of life."""
 
 
 class ClockReading(Record, frozen=True, kw_only=True):
@@ -959,6 +991,8 @@ class Run(Record, frozen=True, kw_only=True):
     instrument_faults: list[Finding]
     outcomes: list[Finding]
     ironbench_version: str
+    quiet: dict[str, QuietNow] = {}
+    """By host, before the load; a host is absent where its snapshot does not tell."""
     files: dict[str, int] = {}
     """Bytes of the other files of the run's directory when it was sealed, by path; empty where an earlier
     ironbench sealed it."""
@@ -1007,6 +1041,8 @@ class Collected(Record, frozen=True, kw_only=True):
     host: str
     key: str
     """Of the run."""
+    plan: str = ""
+    """Empty: an earlier ironbench packed it."""
     generator_exit: int | None
     """Exit status, or less the number of the signal; None on a host that generates no load."""
     started_ns: int
@@ -1780,5 +1816,7 @@ class Results(Record, frozen=True, kw_only=True):
     """By host."""
     environment: dict[str, dict]
     """By host, as the host told it."""
+    quiet: list[str] = []
+    """Sentences on hosts that were quiet for a part of the plan only; empty: what each told is true of every run."""
     reproduce: list[str]
     """Commands."""

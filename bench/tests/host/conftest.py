@@ -23,6 +23,7 @@ from ironbench.records import (
     CoreLayout,
     Expectation,
     Experiment,
+    Hold,
     Host,
     HostCommands,
     Load,
@@ -86,6 +87,9 @@ class Bench:
     def __init__(self, directory: Path, host: Host, session: Session) -> None:
         self.host = host
         self.session = session
+        self.held = Hold(
+            schema=SCHEMA, plan=session.plan, bundle="/results/test", controller="desk", user="ada"
+        )
         directory.mkdir(exist_ok=True)
         self.description = directory / "host.json"
         self.description.write_bytes(msgspec.json.encode(host))
@@ -96,6 +100,8 @@ class Bench:
         asked = self.session
         if verbs == ("turn",):
             asked = Turn(schema=SCHEMA, session=self.session, after=after)
+        if verbs in (("hold",), ("release",)):
+            asked = self.held
         text = msgspec.json.encode(asked).decode()
         return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
 
@@ -114,6 +120,16 @@ class Bench:
         assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
         assert not done.stdout
         return done.stderr
+
+    def hold(self, **fields) -> None:
+        """Hold the host for the plan of the session, with whatever else is wanted."""
+        self.held = msgspec.structs.replace(self.held, **fields)
+        self("hold")
+
+    def free(self) -> None:
+        """Let nobody hold the host, whoever did."""
+        done = self.call("release", "--force")
+        assert done.returncode == 0, done.stderr
 
     @property
     def directory(self) -> Path:
@@ -224,8 +240,11 @@ def describe_session() -> Session:
 @pytest.fixture
 def bench(machine, tmp_path):
     made = Bench(tmp_path, describe_host(tmp_path / "state"), describe_session())
+    made.free()
+    made.hold()
     yield made
     made.call("stop")
+    made.free()
 
 
 @pytest.fixture(scope="session")
@@ -234,10 +253,13 @@ def finished(machine, tmp_path_factory):
     directory = tmp_path_factory.mktemp("finished")
     made = Bench(directory, describe_host(directory / "state"), describe_session())
     try:
+        made.free()
+        made.hold()
         answers = {verb: made(verb) for verb in ("prepare", "observe", "load", "collect")}
         answers["again"] = made("collect")
     finally:
         made.call("stop")
+        made.free()
     raw = directory / "raw"
     unpack(answers["collect"], raw / "one")
     return Finished(made, answers, raw)

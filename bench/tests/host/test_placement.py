@@ -27,11 +27,14 @@ def hosts(machine, tmp_path):
     app = Bench(tmp_path / "app", replace(here, groups=["app", "database"]), session)
     there = replace(here, groups=["load_generators"], state_dir=str(tmp_path / "load-state"))
     generator = Bench(tmp_path / "load", replace(there, services=[], commands=None), session)
+    app.free()
+    app.hold()
     generator("prepare")  # first: it ends what other sessions left, and this is one machine
     app("prepare")
     shutil.copy(app.directory / "users.jsonl", generator.directory)
     yield app, generator
     app.call("stop")
+    app.free()
 
 
 def test_the_generator_is_told_where_its_connections_are_by_the_apps_host(hosts, tmp_path):

@@ -105,7 +105,7 @@ def test_a_lease_that_is_not_renewed_ends_by_itself(bench, before):
 
 
 def test_a_session_renews_the_lease(bench, before):
-    bench("quiet")
+    bench.hold(quiet=True)
     UNTIL.write_text(f"{float(UNTIL.read_text()) - 800}\n")
     soon = float(UNTIL.read_text())
     bench("ready")

@@ -38,6 +38,8 @@ def recorded(machine, tmp_path_factory):
     )
     bench = Bench(directory, replace(host, commands=commands), session)
     try:
+        bench.free()
+        bench.hold()
         bench("prepare")
         environment = Path(f"/proc/{show(APP, 'MainPID')}/environ").read_bytes()
         cpus = show(APP, "CPUAffinity")
@@ -46,6 +48,7 @@ def recorded(machine, tmp_path_factory):
         collected = bench("collect")
     finally:
         bench.call("stop")
+        bench.free()
     unpack(collected, directory / "raw")
     record = msgspec.json.decode((directory / "raw/recording.json").read_bytes(), type=Recorded)
     stacks = {

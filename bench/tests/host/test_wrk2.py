@@ -56,11 +56,14 @@ def test_a_plan_is_measured_sealed_and_reported(program, tmp_path, capsys):
     assert planned
     bench = Bench(tmp_path / "host", describe_host(tmp_path / "state"), make_session(plan, planned))
     try:
+        bench.free()
+        bench.hold()
         for verb in ("prepare", "observe", "load"):
             bench(verb)
         collected = bench("collect")
     finally:
         bench.call("stop")
+        bench.free()
     assert collected["generator_exit"] == 0
     run = bundles.seal_collected(bundle, read_collected(msgspec.json.encode(collected)))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "shared"))
+from controller import play
 from plans import Plan, until
 
 SERVICES = {"app", "postgresql", "pgbouncer", "valkey"}
@@ -57,7 +58,7 @@ def test_a_plan_that_was_killed_goes_on_and_every_run_is_sealed_once(plan):
     playbook.wait()
     first = {key: path.read_bytes() for key, path in made.files.items()}
     assert len(first) == 1
-    made.finish()
+    assert "Sealed what an interrupted playbook left" in made.finish(), "what was under way is not forgotten"
 
     (bundle,) = made.bundles
     planned = [
@@ -99,6 +100,26 @@ def test_a_plan_that_was_killed_goes_on_and_every_run_is_sealed_once(plan):
         "something was left running"
     )
     assert made.host.service("auth-app@baseline").is_running
+
+
+def test_a_second_plan_is_refused_with_the_name_of_the_first_and_disturbs_nothing(plan, tmp_path):
+    # Eight sessions: more than the second playbook takes until it asks the host.
+    made = plan(
+        bench_protocol="kill", bench_experiments=["signin"], bench_variants=["final"], bench_retries=0
+    )
+    playbook = made.start()
+    made.wait_for_load()
+    (tmp_path / "second").mkdir()
+    second = SitePlan(tmp_path / "second", made.host)
+    refused = play("playbooks/bench.yml", "site", "--extra-vars", second.variables)
+    assert refused.returncode != 0
+    (bundle,) = [path for path in made.bundles if path.name != "second"]
+    assert f"is held for the plan {bundle.name} of " in " ".join(refused.stdout.split())
+    assert playbook.wait(timeout=300) == 0, (made.results / "log").read_text()
+    assert len(made.runs) == 8
+    faults = [fault["kind"] for run in made.runs.values() for fault in run["instrument_faults"]]
+    assert not {"service-interrupted", "observer-died", "quiet-ended"} & set(faults)
+    assert made.lost == []
 
 
 def test_a_database_that_was_stopped_from_outside_is_an_instrument_fault(plan):

@@ -69,14 +69,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _plan(args: argparse.Namespace) -> int:
     refuse_too_low(args, recordings=1, seconds=1, seed=0)
+    plan_id = bundles.new_id(PROTOCOL)
     if args.bundle is not None:
-        bundles.read_plan(args.bundle)  # raises where it is none
+        plan_id = bundles.read_plan(args.bundle).id  # raises where it is none
         if files.read_plan(args.bundle) is not None:
             return _tell(args.bundle)
     study = load_study(args.study)
     plan = make_flame_plan(
         study,
-        args.bundle.resolve().name if args.bundle else bundles.new_id(PROTOCOL),
+        plan_id,
         seed=secrets.randbits(32) if args.seed is None else args.seed,
         graphs=args.graph,
         variants=args.variant,

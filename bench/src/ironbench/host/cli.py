@@ -12,17 +12,19 @@ import msgspec
 
 from ironbench.errors import IronbenchError
 from ironbench.files import decode_record, read_record
+from ironbench.host import holder
 from ironbench.host.collect import collect, wait
 from ironbench.host.facts import describe
 from ironbench.host.generate import load, share, users
+from ironbench.host.hold import hold, release
 from ironbench.host.observe import observe
 from ironbench.host.place import DESCRIPTION, Place
 from ironbench.host.prepare import prepare
 from ironbench.host.quiet import quiet, unquiet
 from ironbench.host.record import record
-from ironbench.host.stop import stop
+from ironbench.host.stop import drop, stop
 from ironbench.host.turn import Turn, ready, turn
-from ironbench.records import Host, LoadShare, Session
+from ironbench.records import Hold, Host, LoadShare, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +33,7 @@ HOST_VERBS: dict[str, tuple[Callable, str]] = {
     "describe": (describe, "print the facts of this host"),
     "quiet": (quiet, "keep the rest of the host off the bench's CPUs, until unquiet or the end of the lease"),
     "unquiet": (unquiet, "put that back"),
-    "stop": (stop, "end everything that a session left on this host"),
+    "stop": (stop, "end everything that a session left on this host, and forget it"),
 }
 SESSION_VERBS: dict[str, tuple[Callable, str]] = {
     "prepare": (prepare, "reset and start the services, seed, start the app"),
@@ -42,11 +44,16 @@ SESSION_VERBS: dict[str, tuple[Callable, str]] = {
     "record": (record, "have py-spy look at the app while the load runs; for a session that is a recording"),
     "wait": (wait, "wait for the generator's end, and read the other hosts' clocks"),
     "collect": (collect, "the same, and print what the session left, packed"),
+    "drop": (drop, "end the session, and forget what it left"),
 }
+HOLD = "hold"
+RELEASE = "release"
 SHARE = "share"
 TURN = "turn"
 SUMMARIES = {
     **{name: summary for name, (_, summary) in {**HOST_VERBS, **SESSION_VERBS}.items()},
+    HOLD: "hold this host for a plan and make it quiet if the plan wants that; refused while another plan holds it",
+    RELEASE: "end the plan's sessions, put back what kept the host quiet, and hold it no more",
     SHARE: "load, for a generator that is told the users and its share of the load",
     TURN: "collect, and begin to prepare the session after meanwhile",
 }
@@ -61,13 +68,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=f"Run as root on a bench host. Prints one JSON object a verb.\n\nverbs:\n{verbs}",
         epilog=(
             f"{', '.join(SESSION_VERBS)} read a session as JSON from stdin, the same one for all that are given; "
-            f"{SHARE} reads one with the users and all generators' names, {TURN} one with the session after it."
+            f"{SHARE} reads one with the users and all generators' names, {TURN} one with the session after it. All of these are "
+            f"refused unless the host is held for the session's plan. {HOLD} and {RELEASE} read what `ironbench hold` "
+            "prints on the controller."
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("verbs", nargs="+", metavar="VERB", choices=SUMMARIES, help="in the order of doing")
     parser.add_argument(
         "--host", type=Path, default=DESCRIPTION, metavar="FILE", help="the host's description"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help=f"with {RELEASE}: whoever holds the host; reads no stdin"
     )
     parser.set_defaults(func=_run)
 
@@ -82,14 +94,27 @@ def _run(args: argparse.Namespace) -> int:
     for verb in args.verbs:
         if verb in HOST_VERBS:
             answer = HOST_VERBS[verb][0](host)
+        elif verb == HOLD:
+            answer = hold(host, decode_record(sys.stdin.buffer.read(), Hold, "stdin"))
+        elif verb == RELEASE:
+            of = None if args.force else decode_record(sys.stdin.buffer.read(), Hold, "stdin")
+            answer = release(host, of)
         elif verb == SHARE:
             told = decode_record(sys.stdin.buffer.read(), LoadShare, "stdin")
-            answer = share(Place(host, told.session, args.host), told)
+            answer = share(_held(Place(host, told.session, args.host)), told)
         elif verb == TURN:
             asked = decode_record(sys.stdin.buffer.read(), Turn, "stdin")
-            answer = turn(Place(host, asked.session, args.host), asked.after)
+            answer = turn(_held(Place(host, asked.session, args.host)), asked.after)
         else:
-            place = place or Place(host, decode_record(sys.stdin.buffer.read(), Session, "stdin"), args.host)
+            place = place or _held(
+                Place(host, decode_record(sys.stdin.buffer.read(), Session, "stdin"), args.host)
+            )
             answer = SESSION_VERBS[verb][0](place)
         print(msgspec.json.encode(answer).decode(), flush=True)
     return 0
+
+
+def _held(place: Place) -> Place:
+    """Return the place where the host is held for the session's plan; raises IronbenchError elsewhere."""
+    holder.check(place.host, place.session.plan)
+    return place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import os
@@ -10,6 +11,7 @@ import subprocess
 import tarfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,15 +22,15 @@ from ironbench.errors import IronbenchError
 from ironbench.files import encode_record, read_record, write_atomic
 from ironbench.host import clocks, sar, snapshot, system
 from ironbench.host.generate import OVERDUE_S
-from ironbench.host.place import UNIT_KINDS, app_pattern
+from ironbench.host.place import UNIT_KINDS, Place, app_pattern
 from ironbench.host.stop import stop_transient
 from ironbench.load import STOPPED
-from ironbench.records import SCHEMA, Collected, LoadResult, Record, Snapshot
+from ironbench.records import SCHEMA, Collected, LoadResult, Record, Session, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ironbench.host.place import Place
+    from ironbench.records import Host
 
 END_S = 10.0
 """For systemd to end an overdue generator (after OVERDUE_S) and to notice."""
@@ -52,8 +54,28 @@ def collect(place: Place, go_on: Callable[[], None] | None = None) -> Collected:
     ``go_on`` is called as soon as nothing of the session runs any more but the services, and before the packing;
     without it the app is stopped.
     """
-    with _alone(place):
+    with _alone(place.answer.parent):
         return _collected(place, go_on)
+
+
+def left(host: Host, plan: str) -> Collected | None:
+    """Return what a session of a plan has handed in, and nobody may have sealed yet.
+
+    Whoever collects at this moment is waited for. A session that nobody waits for, though its load has begun, is
+    collected here: its playbook died in between. On one of several hosts it is not, since no host knows when the
+    load is over.
+    """
+    sessions = Path(host.state_dir, "sessions")
+    with _alone(sessions):
+        for kept in sorted(sessions.glob("*/session.json")) if not host.peers else []:
+            place = Place(host, read_record(kept, Session))
+            if place.session.plan == plan and place.spec.exists():
+                # One that came to nothing is begun anew, as any whose playbook was killed.
+                with contextlib.suppress(IronbenchError):
+                    _collected(place, None)
+        found = [read_record(path, Collected) for path in sorted(sessions.glob("*.collected.json"))]
+    of_plan = [one for one in found if one.plan == plan]
+    return max(of_plan, key=lambda one: one.started_ns, default=None)
 
 
 def _collected(place: Place, go_on: Callable[[], None] | None) -> Collected:
@@ -70,13 +92,13 @@ def _collected(place: Place, go_on: Callable[[], None] | None) -> Collected:
         _write_slow_callbacks(place, ended.before)
     if ended.generator_exit or _changed(ended.before, ended.after):
         _write_journal(place, ended.before)
-    session = msgspec.structs.replace(place.session, placement_token="")
-    for name, record in (("session.json", session), ("host.json", place.host)):
-        write_atomic(place.directory / name, encode_record(record))
+    place.keep_session()
+    write_atomic(place.directory / "host.json", encode_record(place.host))
     answer = Collected(
         schema=SCHEMA,
         host=place.host.name,
         key=place.key,
+        plan=place.session.plan,
         generator_exit=ended.generator_exit,
         started_ns=int(place.began.read_text()),
         archive=_packed(place),
@@ -87,9 +109,8 @@ def _collected(place: Place, go_on: Callable[[], None] | None) -> Collected:
 
 
 @contextmanager
-def _alone(place: Place) -> Iterator[None]:
+def _alone(directory: Path) -> Iterator[None]:
     """Wait for another that collects: a cut connection may have left one behind."""
-    directory = place.answer.parent
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ironbench.errors import IronbenchError
+from ironbench.files import encode_record, write_atomic
 from ironbench.host.awake import DEVICE
 
 if TYPE_CHECKING:
@@ -114,6 +117,11 @@ class Place:
     def service_unit(self, service: Service) -> str:
         """Name of a service's unit for the session's variant."""
         return service.unit.replace("{variant}", self.session.variant)
+
+    def keep_session(self) -> None:
+        """Write the session beside its outputs, without the token."""
+        kept = msgspec.structs.replace(self.session, placement_token="")
+        write_atomic(self.directory / "session.json", encode_record(kept))
 
     def make_directory(self) -> None:
         """Create the session's directory, for root only."""

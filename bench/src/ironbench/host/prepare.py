@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ironbench.errors import IronbenchError
-from ironbench.host import one_worker, snapshot, system
+from ironbench.host import holder, one_worker, snapshot, system
 from ironbench.host.place import app_pattern
 from ironbench.host.stop import stop_transient
 
@@ -38,11 +38,13 @@ def prepare(place: Place) -> dict:
         raise IronbenchError(
             "this host has the app and no commands.prepare; run the playbook of the bench role."
         )
+    holder.renew(place.host, place.session.plan, place.session.longest_s)
     stop_transient()
     shutil.rmtree(place.directory, ignore_errors=True)
     place.answer.unlink(missing_ok=True)
     place.make_directory()
     place.began.write_text(f"{began_ns}\n")
+    place.keep_session()
     started = [system.start(place.service_unit(s)) for s in place.host.services if s is not app]
     users = 0
     if app and commands:

@@ -69,6 +69,8 @@ class State(Record, frozen=True, kw_only=True):
     irqs: dict[str, str]
     """CPUs of the interrupts that may be moved."""
     quiet: Quiet | None = None
+    fixed: list[str] = msgspec.field(default_factory=list)
+    """Of ``irqs``, those that stayed where they were."""
 
 
 def quiet(host: Host) -> Quiet:
@@ -95,13 +97,14 @@ def quiet(host: Host) -> Quiet:
     for name in SLICES:
         steps[name] = _not_here(wanted, no_cpuset) if no_cpuset else _confine(name, wanted)
     elsewhere = "they are the whole machine's, and this is a container"
-    steps["interrupts"] = _not_here(wanted, elsewhere) if container else _move(state.irqs, wanted)
+    fixed = [] if container else _move(state.irqs, wanted)
+    steps["interrupts"] = _not_here(wanted, elsewhere) if container else _moved(state.irqs, fixed, wanted)
     done = Quiet(
         housekeeping=wanted,
         shared=sorted(bench_cpus(host) & set(parse_cpu_list(wanted))),
         steps=steps,
     )
-    _keep(msgspec.structs.replace(state, quiet=done))
+    _keep(msgspec.structs.replace(state, quiet=done, fixed=fixed))
     return done
 
 
@@ -118,12 +121,45 @@ def unquiet(_host: Host) -> dict[str, bool]:
     return {"put_back": there}
 
 
-def renew(session_s: float) -> bool:
-    """Let the lease last for a session of so many seconds; return False if there is none."""
-    if not STATE.exists():
-        return False
+def keep(host: Host, session_s: float) -> str:
+    """Let the lease last for a session of so many seconds; where it has ended, do everything again.
+
+    Return why it had to be done again; empty: it had lasted.
+    """
+    invocation, undone = now()
+    if invocation and not undone:
+        _extend(session_s + LEASE_S)
+        # The lease may have been over while its end was put off.
+        invocation, undone = now()
+    if invocation and not undone:
+        return ""
+    quiet(host)
     _extend(session_s + LEASE_S)
-    return True
+    return f"{', '.join(undone)} had been undone" if undone else f"{LEASE} had ended"
+
+
+def now() -> tuple[str, list[str]]:
+    """Return which invocation of the lease's unit keeps the host quiet, empty if none does, and what is undone.
+
+    What is undone are the steps that were taken and no longer hold: a timer that somebody started, a slice that has
+    its CPUs back, an interrupt that was moved back.
+    """
+    shown = system.show(LEASE)
+    done = told()
+    if done is None or shown["ActiveState"] != "active":
+        return "", []
+    state = read_record(STATE, State)
+    units = [name for name in state.units if done.steps[name].ok]
+    running = system.active(*units) if units else []
+    slices = [name for name in SLICES if done.steps[name].ok]
+    undone = [name for name in units if name in running]
+    undone += [name for name in slices if _cpus(_effective(name)) != _cpus(done.housekeeping)]
+    undone += [
+        f"interrupt {irq}"
+        for irq in state.irqs
+        if irq not in state.fixed and not _is_at(irq, done.housekeeping)
+    ]
+    return shown["InvocationID"], undone
 
 
 def told() -> Quiet | None:
@@ -275,17 +311,9 @@ def _give_back(name: str, before: str | None) -> None:
 
 def _irqs_elsewhere(wanted: str) -> dict[str, str]:
     """CPUs of each interrupt that may arrive at others than those wanted."""
-    there = set(parse_cpu_list(wanted))
-    found = {
-        path.name: proc.read_or_none(path / "smp_affinity_list")
-        for path in IRQS.iterdir()
-        if path.name.isdigit()
-    }
-    return {
-        irq: cpus
-        for irq, cpus in sorted(found.items(), key=lambda item: int(item[0]))
-        if cpus and not set(parse_cpu_list(cpus)) <= there
-    }
+    irqs = sorted((path.name for path in IRQS.iterdir() if path.name.isdigit()), key=int)
+    cpus = {irq: proc.read_or_none(IRQS / irq / "smp_affinity_list") for irq in irqs}
+    return {irq: found for irq, found in cpus.items() if found and not _is_at(irq, wanted)}
 
 
 def _write(irq: str, cpus: str) -> bool:
@@ -296,10 +324,20 @@ def _write(irq: str, cpus: str) -> bool:
     return True
 
 
-def _move(irqs: dict[str, str], wanted: str) -> QuietStep:
+def _is_at(irq: str, wanted: str) -> bool:
+    """Whether an interrupt arrives at no other CPUs; one that is gone arrives nowhere."""
+    cpus = proc.read_or_none(IRQS / irq / "smp_affinity_list")
+    return not cpus or set(parse_cpu_list(cpus)) <= set(parse_cpu_list(wanted))
+
+
+def _move(irqs: dict[str, str], wanted: str) -> list[str]:
+    """Move interrupts, and return those that stayed where they were."""
     for irq in irqs:
         _write(irq, wanted)
-    fixed = sorted(irqs.keys() & _irqs_elsewhere(wanted).keys(), key=int)
+    return [irq for irq in sorted(irqs, key=int) if not _is_at(irq, wanted)]
+
+
+def _moved(irqs: dict[str, str], fixed: list[str], wanted: str) -> QuietStep:
     return QuietStep(
         wanted=wanted,
         effective=f"{len(irqs) - len(fixed)} moved, {len(fixed)} not",

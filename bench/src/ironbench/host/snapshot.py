@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench.files import encode_record, write_atomic
-from ironbench.host import containers, proc, system
+from ironbench.host import containers, holder, proc, system
 from ironbench.records import SCHEMA, Service, Snapshot, UnitState
 
 if TYPE_CHECKING:
@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 def take(place: Place) -> Snapshot:
     """Look at every service of the host and at the session's observers."""
     mount = proc.unified_mount()
-    observers = [place.session_unit(kind) for kind in place.observers]
     return Snapshot(
         schema=SCHEMA,
         ns=time.time_ns(),
         monotonic_ns=time.monotonic_ns(),
         units=[_unit_state(place, service, mount) for service in place.host.services],
         throttled=proc.throttled(),
-        observers={unit: system.show(unit)["ActiveState"] for unit in observers},
+        observers=observers(place),
+        quiet=holder.quiet_now(),
     )
+
+
+def observers(place: Place) -> dict[str, str]:
+    """ActiveState of the session's observers, by unit."""
+    units = [place.session_unit(kind) for kind in place.observers]
+    return {unit: system.show(unit)["ActiveState"] for unit in units}
 
 
 def write(place: Place, name: str) -> Snapshot:

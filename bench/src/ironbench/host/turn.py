@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ironbench.errors import IronbenchError
-from ironbench.files import encode_record
-from ironbench.host import quiet, system
+from ironbench.files import encode_record, read_record
+from ironbench.host import holder, snapshot, system
 from ironbench.host.collect import collect
+from ironbench.host.observe import SPARE_S
 from ironbench.host.place import PREPARE
-from ironbench.records import Record, Session
+from ironbench.records import Record, Session, Snapshot
 
 if TYPE_CHECKING:
     from ironbench.host.place import Place
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 PREPARE_S = 300.0
 """What preparing may take before systemd ends it: a hundred times the usual."""
+
+START_S = 10.0
+"""What the load may take to start once a session is ready."""
 
 
 class Turn(Record, frozen=True, kw_only=True):
@@ -48,12 +53,16 @@ def ready(place: Place) -> dict[str, bool]:
 
     Raises IronbenchError with what the preparing unit complained of.
     """
-    quiet.renew(place.session.longest_s)
     unit = place.session_unit(PREPARE)
     ahead = system.show(unit)["ActiveState"] != "inactive"
     if not ahead:
         _start_preparing(place)
     shown = system.wait_for_end(unit, PREPARE_S)
+    if ahead and shown["SubState"] == "exited" and not _is_still_ready(place):
+        ahead = False
+        system.stop(unit)
+        _start_preparing(place)
+        shown = system.wait_for_end(unit, PREPARE_S)
     complaint = place.complaint.read_text().strip() if place.complaint.exists() else ""
     system.stop(unit)
     for path in (place.order, place.complaint):
@@ -63,6 +72,20 @@ def ready(place: Place) -> dict[str, bool]:
             raise system.failed(unit, "did not prepare the session")
         raise IronbenchError(complaint.removeprefix("ironbench: "))
     return {"ahead": ahead}
+
+
+def _is_still_ready(place: Place) -> bool:
+    """Whether what was prepared ahead holds for the load: a controller that slept comes back late.
+
+    Observers end by themselves, and so does what keeps the host quiet.
+    """
+    before = read_record(place.directory / "before.json", Snapshot)
+    age_s = (time.monotonic_ns() - before.monotonic_ns) / 1e9
+    return (
+        age_s < SPARE_S - START_S
+        and snapshot.observers(place) == before.observers
+        and holder.quiet_now() == before.quiet
+    )
 
 
 def _start_preparing(place: Place) -> None:

@@ -12,6 +12,7 @@ from ironbench.files import encode_record, write_atomic
 from ironbench.flame.files import DIRECTORY as FLAMES
 from ironbench.ingest import merge_distributions, merge_quantiles, read_cores
 from ironbench.query_plan.summary import summarise
+from ironbench.quietness import quiet_notes
 from ironbench.records import Finding
 from ironbench.report import terminal
 from ironbench.report.document import make_document
@@ -68,6 +69,7 @@ def compute(bundle: Path) -> Results:
     return msgspec.structs.replace(
         results,
         damaged=damaged,
+        quiet=list(quiet_notes(contents.runs, contents.environment)),
         lost={f"{one.run.key} ({one.number})": one.instrument_faults for one in contents.lost},
         curves=make_curves(contents.plan, counted, distributions, merge_quantiles),
         within=make_within(

@@ -110,6 +110,7 @@ def _flags(results: Results) -> Iterator[str]:
     yield from (f"No verdict on what was measured here: {reason}." for reason in results.withheld)
     for one in results.conduct:
         yield from (f"No verdict in {one.experiment}: {reason}." for reason in one.withheld)
+    yield from results.quiet
     packed = packed_hosts(results.layout)
     if packed:
         yield (
