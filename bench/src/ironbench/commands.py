@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench import bundle as bundles
-from ironbench.arguments import refuse_too_low
+from ironbench.arguments import add_hosts, refuse_too_low
 from ironbench.claims import load_claims
 from ironbench.errors import IronbenchError
 from ironbench.files import NOT_JSON
-from ironbench.ingest import read_collected
+from ironbench.ingest import of_hosts, read_collected
 from ironbench.load.limits import share_refusals
 from ironbench.metrics import errors, per_request_ms
 from ironbench.plan import describe, make_plan, pending, run_seconds, time_left, window_share
@@ -134,6 +134,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         ),
     )
     parser.add_argument("bundle", type=Path)
+    add_hosts(parser)
     _finish(parser, seal)
 
     parser = subparsers.add_parser(
@@ -260,7 +261,9 @@ def environment(args: argparse.Namespace) -> int:
 def seal(args: argparse.Namespace) -> int:
     """Judge and seal the pending run."""
     try:
-        run = bundles.seal_collected(args.bundle, read_collected(sys.stdin.buffer.read()))
+        run = bundles.seal_collected(
+            args.bundle, of_hosts(read_collected(sys.stdin.buffer.read()), args.hosts)
+        )
     except bundles.SessionLostError as error:
         run = error.lost
     _tell(args, run)
