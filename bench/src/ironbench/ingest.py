@@ -88,7 +88,7 @@ def of_hosts(collected: Sequence[Collected], hosts: Sequence[str]) -> list[Colle
     repeated = next((host for number, host in enumerate(hosts) if host in hosts[:number]), None)
     if repeated is not None:
         raise IronbenchError(
-            f"--host {shown(repeated)} is given twice; give each host of the inventory once."
+            f"--host {quoted(repeated)} is given twice; give each host of the inventory once."
         )
     for number, (one, host) in enumerate(zip(collected, hosts, strict=False), 1):
         if one.host != host:

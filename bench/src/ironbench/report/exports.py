@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from ironbench.cpus import parse_cpu_list
 from ironbench.metrics import METRICS
 from ironbench.records import Record
+from ironbench.report.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,12 +59,15 @@ def columns() -> list[Column]:
 
 
 def runs_csv(results: Results) -> str:
-    """Write all sealed runs as CSV with a header, one row each; numbers at full precision."""
+    """Write all sealed runs as CSV with a header, one row each; numbers at full precision.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     every = columns()
     writer.writerow([column.name for column in every])
-    writer.writerows([_cell(column.value(run)) for column in every] for run in results.runs)
+    writer.writerows([_cell(column.kind, column.value(run)) for column in every] for run in results.runs)
     return text.getvalue()
 
 
@@ -106,7 +110,14 @@ def _kinds(findings: Sequence[Finding]) -> str | None:
     return " ".join(dict.fromkeys(finding.kind for finding in findings)) or None
 
 
-def _cell(value: Value) -> str:
+_FORMULA = ("=", "+", "-", "@", "\t")
+"""With what a cell begins that a spreadsheet computes (OWASP, CSV injection); an apostrophe before it makes it text."""
+
+
+def _cell(kind: Kind, value: Value) -> str:
+    if kind == "text" and isinstance(value, str):
+        text = one_line(value)
+        return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
     if value is None:
         return ""
     if isinstance(value, bool):
