@@ -41,6 +41,7 @@ from ironbench.ingest import (
     read_distribution,
     read_evidence,
     read_handed_in,
+    refusing_nonsense,
     unfinished,
 )
 from ironbench.judge import judge, loads
@@ -85,6 +86,8 @@ ATTEMPTS = "attempts"
 QUERY_PLANS = "query_plans"
 _CREATING = ".creating"
 """End of a bundle's directory name until it is complete."""
+_LAST_WORDS = 500
+"""Bytes of what a generator printed that are looked at for its last line."""
 _SEALING = ".sealing"
 """Name of a run's directory until it is complete."""
 
@@ -629,9 +632,11 @@ def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
                     for host in nothing
                 ]
                 raise SessionLostError(_lose(bundle, plan, session.run, faults, room))
-            evidence = read_evidence(room / "raw")
-            run = _judged(plan, sealed, evidence, started_ns=min(one.started_ns for one in collected))
-            return _place(bundle, run, room, latency_log(room / "raw"))
+            with refusing_nonsense():
+                evidence = read_evidence(room / "raw")
+                run = _judged(plan, sealed, evidence, started_ns=min(one.started_ns for one in collected))
+                latency = latency_log(room / "raw")
+            return _place(bundle, run, room, latency)
         except (IronbenchError, OSError):
             shutil.rmtree(room, ignore_errors=True)
             raise
@@ -663,7 +668,9 @@ def _last_words(raw: Path, status: int | None) -> str:
     elif status:
         how = f"ended with status {status}"
     try:
-        said = (raw / "generator.txt").read_text(errors="replace").strip().splitlines()
+        with (raw / "generator.txt").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_WORDS))
+            said = file.read().decode(errors="replace").strip().splitlines()
     except OSError:
         said = []
     return f"the generator {how}" + (f": {said[-1].removeprefix('ironbench: ')}" if said else "")

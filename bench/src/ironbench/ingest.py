@@ -5,6 +5,7 @@ The only module that knows the names of raw files and of the collectors that rea
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -28,7 +29,7 @@ from ironbench.load.merged import Part, merge_results
 from ironbench.records import Clocks, Collected, Host, LoadResult, SearchResult, Session, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from typing_extensions import Buffer  # for type checkers; that of collections.abc is of Python 3.12
@@ -52,6 +53,8 @@ SLOW_CALLBACKS = "slow_callbacks.jsonl"
 
 MAX_NS = 2**63 - 1
 """Greatest integer that a host may hand in, whatever it counts: as nanoseconds, the year 2262."""
+_MAX_SPAN_NS = 2 * 86_400 * 10**9
+"""From the quiet time before a window to the last answer after it: a window is a day at most."""
 _MAX_RECORD = 64 * MIB
 """Bytes of one JSON record of a host. A load result of an hour by the second has some MB."""
 _MAX_ROW = 200
@@ -129,14 +132,14 @@ def read_evidence(raw: Path) -> Evidence:
         raise IronbenchError(
             f"{raw} has no {LOAD} of {found}; the generator did not finish and its journal.txt says why."
         )
-    results = [read_handed_in(path / LOAD, LoadResult) for path in generators]
+    results = [_load_result(path / LOAD) for path in generators]
     load, background = _merged(generators, results, "load"), None
     beside: list[LoadResult] = []
     search = None
     if session.experiment.search is not None and load.gate.ok:
         search = read_handed_in(generators[0] / SEARCH, SearchResult)
     if session.experiment.background is not None:
-        beside = [read_handed_in(path / BACKGROUND / "load.json", LoadResult) for path in generators]
+        beside = [_load_result(path / BACKGROUND / "load.json") for path in generators]
         background = _merged(generators, beside, BACKGROUND)
     return Evidence(
         session=session,
@@ -159,6 +162,23 @@ def read_evidence(raw: Path) -> Evidence:
     )
 
 
+def _load_result(path: Path) -> LoadResult:
+    """Read a load result; raises IronbenchError where its times are so far apart that no window is between them."""
+    result = read_handed_in(path, LoadResult)
+    times = (
+        result.idle_from_ns,
+        result.idle_until_ns,
+        result.first_send_ns,
+        result.window_end_ns,
+        result.drained_ns,
+    )
+    if result.gate.ok and max(times) - min(times) > _MAX_SPAN_NS:
+        raise IronbenchError(
+            f"{path} tells of {(max(times) - min(times)) / 1e9:.0f} s, and no session takes as long."
+        )
+    return result
+
+
 def read_handed_in(path: Path, kind: type[T]) -> T:
     """Read a record that a host handed in.
 
@@ -168,6 +188,22 @@ def read_handed_in(path: Path, kind: type[T]) -> T:
     if _LONG_NUMBER.search(raw):
         raise IronbenchError(f"{path} holds a number of more than 19 digits, and no figure has as many.")
     return decode_record(raw, kind, str(path))
+
+
+@contextlib.contextmanager
+def refusing_nonsense() -> Iterator[None]:
+    """Raise IronbenchError for whatever a computation on the files of hosts trips over.
+
+    Each reader names what it expects and does not find. What fits a record and still makes no sense in it, as a CPU of
+    the number -1, shows only in what is computed of it, anywhere between the files and the sealed run.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+        raise IronbenchError(
+            f"what the hosts handed in is nothing that a session leaves ({type(error).__name__}: "
+            f"{quoted(str(error))}); collect it again, and report it as a bug of ironbench if that does not help."
+        ) from error
 
 
 def unfinished(raw: Path) -> list[str]:

@@ -25,7 +25,7 @@ from ironbench.files import (
 from ironbench.flame.plan import make_recording, next_recording
 from ironbench.flame.stacks import merge, parse
 from ironbench.host.record import RECORD
-from ironbench.ingest import LOAD, REQUESTS, read_handed_in, read_requests
+from ironbench.ingest import LOAD, REQUESTS, read_handed_in, read_requests, refusing_nonsense
 from ironbench.metrics import errors
 from ironbench.records import FlamePlan, LoadResult, Recorded, Session
 from ironbench.withheld import conduct
@@ -135,7 +135,8 @@ def seal_recording(bundle: Path, collected: Sequence[Collected]) -> Recorded:
         room.mkdir()
         try:
             unpack(collected, room / "raw")
-            host, recorded = _counted(plan, due, room / "raw")
+            with refusing_nonsense():
+                host, recorded = _counted(plan, due, room / "raw")
             for file in sorted(host.glob("*.folded")):
                 shutil.copyfile(file, room / file.name)
             encoded = encode_record(recorded)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from ironbench.cpus import parse_cpu_list
 from ironbench.metrics import METRICS
 from ironbench.records import Record
-from ironbench.report.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,8 +115,8 @@ _FORMULA = ("=", "+", "-", "@", "\t")
 
 def _cell(kind: Kind, value: Value) -> str:
     if kind == "text" and isinstance(value, str):
-        text = one_line(value)
-        return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+        text = value.replace("\r", "")  # which csv does not quote
+        return f"'{text}" if text.lstrip(" \n").startswith(_FORMULA) else text
     if value is None:
         return ""
     if isinstance(value, bool):
