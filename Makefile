@@ -119,7 +119,7 @@ browser:
 
 .PHONY: fuzz
 fuzz: venv ## 20,000 mutated logs against the parsers, and 20,000 hostile archives against what unpacks them
-	IRONBENCH_FUZZ=20000 pytest -s bench/tests/imports/test_fuzz.py bench/tests/test_archive_fuzz.py
+	IRONBENCH_FUZZ=20000 pytest -s bench/tests/imports/test_fuzz.py bench/tests/test_archive_fuzz.py bench/tests/fooling/test_host_contents.py
 
 .PHONY: benchmark-load
 benchmark-load: venv ## The load generator beside k6 and h2load (SECTIONS="peers rate phase memory selftest", DURATION=10)

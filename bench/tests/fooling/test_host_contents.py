@@ -200,6 +200,7 @@ def test_mutated_sessions_are_sealed_or_refused(tmp_path):
         top = tmp_path / str(number)
         bundle = new_bundle(top, made)
         box = write_raw(top / "raw", make_session(made, due(bundle))) / "box"
+        said = ""
         names = sorted(path for path in box.rglob("*") if path.is_file() and path.stat().st_size)
         for path in rng.sample(names, rng.choice((1, 1, 2))):
             zipped = path.suffix == ".gz"
