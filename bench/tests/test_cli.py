@@ -98,7 +98,7 @@ def test_reading_what_is_pending_is_no_attempt(make, run, tmp_path):
 def test_the_last_seal_hands_out_nothing(make, run, tmp_path):
     make("--id", "one", "--experiment", "signin", "--variant", "final")
     bundle = tmp_path / "results/one"
-    run("seal", bundle, stdin=handed_in(raw_of_pending(bundle, tmp_path / "raw")))
+    run("seal", bundle, "--host", "box", stdin=handed_in(raw_of_pending(bundle, tmp_path / "raw")))
     code, out, _ = run("pending", bundle, "--begin", "--json")
     assert (code, json.loads(out)["done"], json.loads(out)["session"]) == (0, True, None)
     assert not (bundle / "attempts").exists()

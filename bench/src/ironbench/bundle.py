@@ -524,16 +524,19 @@ def _sizes(directory: Path) -> dict[str, int]:
 
 def read_attempts(bundle: Path, plan: str, folder: str = ATTEMPTS) -> tuple[list[Attempt], list[Damage]]:
     """Read the attempts of a plan, by run and number; name those that cannot be used."""
-    found = [_attempt_in(bundle, plan, path) for path in sorted((bundle / folder).glob("[!.]*/[!.]*.json"))]
+    sealed = seals.read(bundle)
+    found = [
+        _attempt_in(bundle, plan, path, sealed) for path in sorted((bundle / folder).glob("[!.]*/[!.]*.json"))
+    ]
     return [one for one in found if isinstance(one, Attempt)], [
         one for one in found if isinstance(one, Damage)
     ]
 
 
-def _attempt_in(bundle: Path, plan: str, path: Path) -> Attempt | Damage:
+def _attempt_in(bundle: Path, plan: str, path: Path, sealed: Mapping[str, str]) -> Attempt | Damage:
     """Read an attempt, and hold its place against what it says."""
     name = path.relative_to(bundle).as_posix()
-    one = _decoded(path, Attempt, name, move=name)
+    one = _decoded(path, Attempt, name, move=name, sealed=sealed)
     if isinstance(one, Damage):
         return one
     if (one.plan, one.run.key, f"{one.number}.json") != (plan, path.parent.name, path.name):
@@ -604,7 +607,9 @@ def note_attempt(bundle: Path, session: Session, folder: str = ATTEMPTS) -> Atte
             number=1 + max((int(path.stem) for path in directory.glob("[0-9]*.json")), default=0),
             begun_ns=time.time_ns(),
         )
-        write_atomic(directory / f"{attempt.number}.json", encode_record(attempt))
+        path, encoded = directory / f"{attempt.number}.json", encode_record(attempt)
+        seals.append(bundle, {path.relative_to(bundle).as_posix(): seals.digest(encoded)})
+        write_atomic(path, encoded)
         for parent in (directory.parent, directory.parent.parent):
             sync_directory(parent)
     return attempt

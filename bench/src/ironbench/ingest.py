@@ -132,15 +132,17 @@ def read_evidence(raw: Path) -> Evidence:
         raise IronbenchError(
             f"{raw} has no {LOAD} of {found}; the generator did not finish and its journal.txt says why."
         )
-    results = [_load_result(path / LOAD) for path in generators]
+    results = [read_handed_in(path / LOAD, LoadResult) for path in generators]
     load, background = _merged(generators, results, "load"), None
     beside: list[LoadResult] = []
     search = None
     if session.experiment.search is not None and load.gate.ok:
         search = read_handed_in(generators[0] / SEARCH, SearchResult)
     if session.experiment.background is not None:
-        beside = [_load_result(path / BACKGROUND / "load.json") for path in generators]
+        beside = [read_handed_in(path / BACKGROUND / "load.json", LoadResult) for path in generators]
         background = _merged(generators, beside, BACKGROUND)
+    if all(one.gate.ok for one in (*results, *beside)):  # else there was no window
+        _refuse_no_window(raw, [*results, *beside])
     return Evidence(
         session=session,
         generators=[
@@ -162,21 +164,13 @@ def read_evidence(raw: Path) -> Evidence:
     )
 
 
-def _load_result(path: Path) -> LoadResult:
-    """Read a load result; raises IronbenchError where its times are so far apart that no window is between them."""
-    result = read_handed_in(path, LoadResult)
-    times = (
-        result.idle_from_ns,
-        result.idle_until_ns,
-        result.first_send_ns,
-        result.window_end_ns,
-        result.drained_ns,
-    )
-    if result.gate.ok and max(times) - min(times) > _MAX_SPAN_NS:
-        raise IronbenchError(
-            f"{path} tells of {(max(times) - min(times)) / 1e9:.0f} s, and no session takes as long."
-        )
-    return result
+def _refuse_no_window(raw: Path, results: Sequence[LoadResult]) -> None:
+    """Raise IronbenchError where the times of a load are so far apart that no window is between them."""
+    for one in results:
+        times = (one.idle_from_ns, one.idle_until_ns, one.first_send_ns, one.window_end_ns, one.drained_ns)
+        span_ns = max(times) - min(times)
+        if span_ns > _MAX_SPAN_NS:
+            raise IronbenchError(f"{raw} has a load of {span_ns / 1e9:.0f} s, and no session takes as long.")
 
 
 def read_handed_in(path: Path, kind: type[T]) -> T:
