@@ -13,6 +13,8 @@ export UV_PYTHON_DOWNLOADS := never
 INVENTORY ?= inventory/sandbox
 # The engine's socket belongs to root; on one's own account everything of the sandbox goes through sudo.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env env "PATH=$$PATH")
+# What root wrote there goes to who called; chown -R would give away whatever a hard link in it is a name of.
+OWN_RESULTS := $(if $(AS_ROOT),$(AS_ROOT) python tools/own_results.py "$$(id -u):$$(id -g)" results,:)
 SCENARIO ?=
 SCENARIOS := $(notdir $(patsubst %/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 STUDY ?= studies/iron_track
@@ -55,7 +57,7 @@ sandbox: venv root ## Make the throwaway host
 .PHONY: bench
 bench: sandbox ## Everything: throwaway host, site.yml, a quick plan, its report (PROTOCOL=rigorous EXPERIMENTS="me signin" or all, VARIANTS= SEED= STUDY=); again: goes on where it stopped
 	@$(AS_ROOT) ansible-playbook -i inventory/sandbox site.yml playbooks/bench.yml -e '$(BENCH_VARIABLES)'
-	@$(if $(AS_ROOT),sudo chown -R "$$(id -u):$$(id -g)" results)
+	@$(OWN_RESULTS)
 	@ironbench report "$$(ls -td results/*/ | head -n 1)"
 
 .PHONY: plan
@@ -87,7 +89,7 @@ cloud-destroy: venv ## Give back what carries CLOUD_ID (PROVIDER=hetzner CLOUD_I
 benchmark-app: $(if $(filter inventory/sandbox,$(INVENTORY)),sandbox,venv) ## What each lever costs, in 30 min (SECTIONS="me ladder", BLOCKS=10, INVENTORY=...); empties the database
 	@$(if $(filter inventory/sandbox,$(INVENTORY)),$(AS_ROOT)) ansible-playbook -i $(INVENTORY) site.yml playbooks/benchmark_app.yml \
 	  -e benchmark_app_sections="'$(SECTIONS)'" -e benchmark_app_blocks=$(BLOCKS)
-	@$(if $(AS_ROOT),$(if $(filter inventory/sandbox,$(INVENTORY)),sudo chown -R "$$(id -u):$$(id -g)" results))
+	@$(if $(filter inventory/sandbox,$(INVENTORY)),$(OWN_RESULTS))
 	@cat "$$(ls -td results/benchmark-app/*/ | head -n 1)report.txt"
 
 .PHONY: clean
@@ -116,8 +118,8 @@ browser:
 	@tools/chromium.sh
 
 .PHONY: fuzz
-fuzz: venv ## The parsers of published logs against 20,000 mutated ones
-	IRONBENCH_FUZZ=20000 pytest -s bench/tests/imports/test_fuzz.py
+fuzz: venv ## 20,000 mutated logs against the parsers, and 20,000 hostile archives against what unpacks them
+	IRONBENCH_FUZZ=20000 pytest -s bench/tests/imports/test_fuzz.py bench/tests/test_archive_fuzz.py bench/tests/fooling/test_host_contents.py
 
 .PHONY: benchmark-load
 benchmark-load: venv ## The load generator beside k6 and h2load (SECTIONS="peers rate phase memory selftest", DURATION=10)

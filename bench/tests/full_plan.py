@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 from ironbench import bundle as bundles
+from ironbench import seals
 from ironbench.files import encode_record
 from ironbench.load import histogram
 from ironbench.load.seconds import by_second
@@ -32,7 +33,7 @@ from ironbench.records import (
     Study,
 )
 
-from .made import LAYOUT, SECOND, START, S, core, cpu_check, load_result, service_cpu
+from .made import LAYOUT, SECOND, START, S, core, cpu_check, load_result, reseal, service_cpu
 
 replace = msgspec.structs.replace
 
@@ -95,6 +96,7 @@ def full_bundle(tmp_path, *, blocks=10, window_s=30.0, seed=11):
     sealed = [_write(bundle, plan, planned, pool) for planned in plan.runs]
     for planned in schedule(plan, sealed)[len(plan.runs) :]:
         _write(bundle, plan, planned, pool)
+    reseal(bundle, *bundle.glob("environment/*.json"), *bundle.glob("runs/*/*/*/run.json"))
     return bundle
 
 
@@ -194,6 +196,7 @@ def _write(bundle, plan, planned, pool):
         (raw / "load" / "histograms.json").write_bytes(histograms)
         (raw / "sar.json").write_text(_sar(busy, plan.window_s, rng))
         pool[key] = load, {name: raw / name for name in ("load/histograms.json", "sar.json")}
+    names = {f"raw/box/{name}": raw / name for name in pool[key][1]}
     started = START + planned.position * 47 * S
     run = Run(
         schema=SCHEMA,
@@ -201,6 +204,8 @@ def _write(bundle, plan, planned, pool):
         run=planned,
         started_ns=started,
         sealed_ns=started + 45 * S,
+        files={name: path.stat().st_size for name, path in names.items()},
+        digests={name: seals.file_digest(path) for name, path in names.items()},
         load=load,
         cpu=[
             service_cpu("app", per_request),

@@ -57,6 +57,7 @@ def test_create(bundle, tmp_path):
         "manifest.json",
         "plan.json",
         "runs",
+        "seals.jsonl",
     ]
     manifest = bundles.read_manifest(bundle)
     assert (manifest.id, manifest.study, manifest.protocol, manifest.git) == ("made", "made", "quick", None)

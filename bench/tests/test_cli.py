@@ -57,7 +57,9 @@ def test_plan_pending_seal_report(make, run, tmp_path):
         assert state["session"]["run"]["position"] == number
         raw = raw_of_pending(bundle, tmp_path / f"raw{number}")
         began_ns = time.time_ns() - 30 * S
-        code, out, _ = run("seal", bundle, "--json", stdin=handed_in(raw, started_ns=began_ns))
+        code, out, _ = run(
+            "seal", bundle, "--host", "box", "--json", stdin=handed_in(raw, started_ns=began_ns)
+        )
         sealed = json.loads(out)
         assert (code, sealed["sealed"], sealed["faults"], sealed["outcomes"]) == (0, number, [], [])
         assert sealed["line"].startswith(f"Sealed run {number} of 3: signin, block 1, ")
@@ -96,7 +98,7 @@ def test_reading_what_is_pending_is_no_attempt(make, run, tmp_path):
 def test_the_last_seal_hands_out_nothing(make, run, tmp_path):
     make("--id", "one", "--experiment", "signin", "--variant", "final")
     bundle = tmp_path / "results/one"
-    run("seal", bundle, stdin=handed_in(raw_of_pending(bundle, tmp_path / "raw")))
+    run("seal", bundle, "--host", "box", stdin=handed_in(raw_of_pending(bundle, tmp_path / "raw")))
     code, out, _ = run("pending", bundle, "--begin", "--json")
     assert (code, json.loads(out)["done"], json.loads(out)["session"]) == (0, True, None)
     assert not (bundle / "attempts").exists()
@@ -104,7 +106,13 @@ def test_the_last_seal_hands_out_nothing(make, run, tmp_path):
 
 def test_resume_goes_on_where_it_was(make, run, tmp_path):
     first = make("--seed", "3", "--id", "one")
-    run("seal", first["bundle"], stdin=handed_in(raw_of_pending(tmp_path / "results/one", tmp_path / "raw")))
+    run(
+        "seal",
+        first["bundle"],
+        "--host",
+        "box",
+        stdin=handed_in(raw_of_pending(tmp_path / "results/one", tmp_path / "raw")),
+    )
     again = make("--resume", "--id", "two")
     assert (again["id"], again["resumed"], again["sealed"], again["runs"]) == ("one", True, 1, 6)
     assert not (tmp_path / "results/two").exists()
@@ -146,7 +154,7 @@ def test_failed_gate_exits_with_4(make, run, tmp_path):
     raw = raw_of_pending(
         tmp_path / "results/one", tmp_path / "raw", load=load_result([], gate=gate), durations_ns=[]
     )
-    code, out, err = run("seal", bundle, stdin=handed_in(raw))
+    code, out, err = run("seal", bundle, "--host", "box", stdin=handed_in(raw))
     assert (code, out) == (4, "")
     assert err.count("\n") == 1
     assert "was not sealed" in err
@@ -157,14 +165,16 @@ def test_seal_line_names_the_ledgers(make, run, tmp_path):
     bundle = make("--id", "one", "--experiment", "signin")["bundle"]
     load = load_result(errors={"reset": 2})
     raw = raw_of_pending(tmp_path / "results/one", tmp_path / "raw", load=load, steal=5.0)
-    _, out, _ = run("seal", bundle, stdin=handed_in(raw))
+    _, out, _ = run("seal", bundle, "--host", "box", stdin=handed_in(raw))
     assert "2 errors | INSTRUMENT FAULT: steal | outcomes: errors | " in out
 
 
 def test_seal_line_has_the_background(run, tmp_path):
     one = experiment(background=background())
     bundle = new_bundle(tmp_path, plan("short", of=study(experiments={"mixed": one})))
-    _, out, _ = run("seal", bundle, stdin=handed_in(raw_of_pending(bundle, tmp_path / "raw")))
+    _, out, _ = run(
+        "seal", bundle, "--host", "box", stdin=handed_in(raw_of_pending(bundle, tmp_path / "raw"))
+    )
     assert "0 errors, background 2.0 rps, mean 200.0 ms, 0 errors | " in out
 
 

@@ -7,12 +7,13 @@ import shutil
 
 import pytest
 from ironbench import bundle as bundles
+from ironbench import seals
 from ironbench.errors import IronbenchError
 from ironbench.files import encode_record
 from ironbench.records import Claims
 from ironbench.report import compute, write_report
 
-from .made import due, new_bundle, plan, seal_next, study
+from .made import due, new_bundle, plan, reseal, seal_next, study
 
 FOREIGN = b'{"hello": "world"}\n'
 FACTS = b'{"schema": 1, "name": "box", "cpu_model": "A"}'
@@ -25,6 +26,7 @@ def whole(tmp_path_factory):
     bundle = new_bundle(tmp_path, plan("short", experiments=["signin"], of=study()))
     bundles.write_environment(bundle, "box", FACTS)
     (bundle / bundles.CLAIMS).write_bytes(encode_record(Claims(schema=1, claims=[])))
+    reseal(bundle, bundle / bundles.CLAIMS)
     while due(bundle):
         seal_next(bundle, tmp_path)
     return bundle
@@ -125,11 +127,12 @@ def test_plan_does_not_go_on(bundle, run, name):
 
 
 def test_histogram_that_changed_within_is_named(bundle):
-    """Its size and its JSON are as they were; its own checksum is not."""
+    """Its size and its JSON are as they were; where nobody sealed its digest, its own checksum tells."""
     path = run_dir(bundle) / "raw/box/load/histograms.json"
     raw = path.read_bytes()
     at = raw.index(b'"latency":') + 40
     other = b"A" if raw[at : at + 1] != b"A" else b"B"
+    as_earlier(bundle)
     said = changed(bundle, path, raw[:at] + other + raw[at + 1 :])
     assert "runs/signin/01/final/raw/box/load/histograms.json holds a histogram that is not whole" in said
 
@@ -177,6 +180,7 @@ def test_repetition_that_no_fault_asked_for(bundle):
         shutil.copytree(run_dir(bundle), directory)
         path = directory / "run.json"
         path.write_bytes(path.read_bytes().replace(b'"attempt": 1', f'"attempt": {attempt}'.encode(), 1))
+        reseal(bundle, path)
         assert len(bundles.read_contents(bundle).damaged) == damaged, attempt
 
 
@@ -186,17 +190,36 @@ def test_directory_without_its_run(bundle):
     assert finding.detail == "runs/signin/01/final/run.json cannot be read: No such file or directory."
 
 
-def test_files_that_nobody_sealed_are_no_damage(bundle):
-    (run_dir(bundle) / "raw/box/notes.txt").write_text("mine")
+def test_a_file_beside_the_runs_is_no_damage_and_one_in_a_run_is(bundle):
     (bundle / "runs/signin/01/.DS_Store").write_text("x")
+    (bundle / "notes.txt").write_text("mine")
     assert compute(bundle).damaged == []
+    (run_dir(bundle) / "raw/box/notes.txt").write_text("mine")
+    (finding,) = compute(bundle).damaged
+    assert finding.detail == "runs/signin/01/final/raw/box/notes.txt was put there after the run was sealed."
+
+
+def as_earlier(bundle, *fields):
+    """Make a bundle one of an earlier ironbench: no ledger, and no digests of a run's files."""
+    (bundle / seals.LEDGER).unlink()
+    for path in bundle.glob("runs/*/*/*/run.json"):
+        run = json.loads(path.read_bytes())
+        for field in ("digests", *fields):
+            del run[field]
+        path.write_text(json.dumps(run))
+
+
+def test_earlier_bundle_without_digests(bundle):
+    as_earlier(bundle)
+    assert compute(bundle).damaged == []
+    path = run_dir(bundle) / "latency.hgrm"
+    path.write_bytes(path.read_bytes() + b"#")
+    (finding,) = compute(bundle).damaged
+    assert finding.detail.startswith("runs/signin/01/final/latency.hgrm has ")
 
 
 def test_earlier_bundle_without_sizes(bundle):
-    path = run_dir(bundle) / "run.json"
-    run = json.loads(path.read_bytes())
-    del run["files"]
-    path.write_text(json.dumps(run))
+    as_earlier(bundle, "files")
     assert compute(bundle).damaged == []
     (run_dir(bundle) / "raw/box/load/histograms.json").write_text("{")
     (finding,) = compute(bundle).damaged
@@ -278,9 +301,10 @@ def test_resume_does_not_pass_over_damage(bundle, tmp_path):
         bundles.find_unfinished(tmp_path, made, seed=None, retries=None)
 
 
-def test_sealing_keeps_the_sizes(bundle):
+def test_sealing_keeps_sizes_and_digests(bundle):
     for run in bundles.read_runs(bundle):
         directory = bundles.run_directory(bundle, run.run)
         assert set(run.files) >= {"latency.hgrm", "raw/box/host.json", "raw/box/load/histograms.json"}
         assert "run.json" not in run.files
         assert all((directory / name).stat().st_size == size for name, size in run.files.items())
+        assert run.digests == {name: seals.file_digest(directory / name) for name in run.files}

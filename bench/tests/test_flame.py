@@ -35,7 +35,7 @@ from ironbench.report import compute, write_report
 from ironbench.report.flame_graphs import in_room
 from ironbench.study import check_study
 
-from .made import load_result, plan, replace, study
+from .made import load_result, plan, replace, reseal, study
 
 RAW = """main (a.py:1);sign (codec.py:7);prepare_key (jwt.py:343) 60
 main (a.py:1);sign (codec.py:8) 10
@@ -376,7 +376,9 @@ def test_damaged_stacks_are_named_and_the_rest_is_reported(tmp_path):
     bundle = own_bundle(tmp_path, made)
     for run in made.runs:
         files.seal_recording(bundle, handed_in(made, run))
-    (bundle / "flamegraphs/signin/01/baseline/published.7.folded").write_text("nonsense\n")
+    stacks = bundle / "flamegraphs/signin/01/baseline/published.7.folded"
+    stacks.write_text("nonsense\n")
+    reseal(bundle, stacks)
     results = compute(bundle)
     assert [damage.detail for damage in results.damaged] == [
         "flamegraphs/signin/01/baseline/published.7.folded, line 1, is no stack with a count; record it again."

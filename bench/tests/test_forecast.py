@@ -12,7 +12,7 @@ from ironbench.forecast import HostNoise, find_noise, make_forecast, read_noise,
 from ironbench.records import SCHEMA, Claim, Claims, Comparison, Protocol
 from ironbench.stats import ALPHA, smallest_effect
 
-from .made import LAYOUT, WINDOW_S, due, experiment, plan, replace, seal_next, study
+from .made import LAYOUT, WINDOW_S, due, experiment, plan, replace, reseal, seal_next, study
 
 SCATTER = {
     "baseline": (0.0, 0.0, 0.0, 0.0),
@@ -113,6 +113,7 @@ def test_the_newest_bundle_with_enough_blocks_of_the_same_load_counts(tmp_path):
         manifest = bundles.read_manifest(results / name)
         made = replace(manifest, created=f"2026-01-0{9 - age}T00:00:00Z")
         (results / name / "manifest.json").write_bytes(msgspec.json.encode(made))
+        reseal(results / name, results / name / "manifest.json")
     found, skipped = find_noise(results, asked(10))
     assert (found["signin"]["app_cpu_ms"].bundle, skipped) == ("four", [])
     (begun / "plan.json").write_text("{}")

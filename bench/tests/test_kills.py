@@ -68,7 +68,7 @@ class Bench:
         return ["pending", str(self.bundle), "--begin", "--json"]
 
     def seal(self) -> list[str]:
-        return ["seal", str(self.bundle), "--json"]
+        return ["seal", str(self.bundle), "--host", "box", "--json"]
 
     def collected(self) -> bytes:
         """Make what the hosts hand in of the pending run."""

@@ -188,7 +188,7 @@ def own_bundle(tmp_path, *records, claims=CLAIMS):
         tmp_path / "results", alone, tested, tmp_path, claims=Claims(schema=SCHEMA, claims=claims)
     )
     for one in records:
-        bundles.seal_query_plans(bundle, msgspec.json.encode(one))
+        bundles.seal_query_plans(bundle, one.host, msgspec.json.encode(one))
     return bundle
 
 
@@ -245,15 +245,15 @@ def test_record_is_sealed_once(tmp_path):
     path = bundle / "query_plans/box.json"
     kept = path.read_bytes()
     with pytest.raises(IronbenchError, match="is sealed already"):
-        bundles.seal_query_plans(bundle, msgspec.json.encode(record(one_ms=1.0)))
+        bundles.seal_query_plans(bundle, "box", msgspec.json.encode(record(one_ms=1.0)))
     assert path.read_bytes() == kept
-    bundles.seal_query_plans(bundle, msgspec.json.encode(record(host="other")))
+    bundles.seal_query_plans(bundle, "other", msgspec.json.encode(record(host="other")))
     assert [one.host for one in bundles.read_query_plans(bundle)[0]] == ["box", "other"]
 
 
 def test_sealing_prints_plans_times_and_verdicts(tmp_path, run):
     bundle = own_bundle(tmp_path)
-    code, out, err = run("query-plan", "seal", bundle, stdin=msgspec.json.encode(record()))
+    code, out, err = run("query-plan", "seal", bundle, "--host", "box", stdin=msgspec.json.encode(record()))
     assert (code, err) == (0, "")
     assert out.count("plan of random-page-cost-") == 2
     assert "11.545" in out

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import importlib.metadata
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -20,10 +19,14 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from ironbench import seals
+from ironbench.archive import unpack
+from ironbench.collect.lines import quoted
 from ironbench.errors import IronbenchError
 from ironbench.files import (
     NOT_JSON,
     OtherSchemaError,
+    check_name,
     decode_record,
     encode_record,
     read_record,
@@ -32,7 +35,15 @@ from ironbench.files import (
     write_atomic,
     write_synced,
 )
-from ironbench.ingest import Distribution, latency_log, read_distribution, read_evidence, unfinished, unpack
+from ironbench.ingest import (
+    Distribution,
+    latency_log,
+    read_distribution,
+    read_evidence,
+    read_handed_in,
+    refusing_nonsense,
+    unfinished,
+)
 from ironbench.judge import judge, loads
 from ironbench.plan import ended, make_session, next_run, same_question
 from ironbench.published import Published
@@ -58,14 +69,13 @@ from ironbench.records import (
 from ironbench.study import study_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ironbench.judge import Evidence
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 CLAIMS = "claims.json"
 RESULTS = "results.json"
 PUBLISHED = "published.json"
@@ -76,6 +86,8 @@ ATTEMPTS = "attempts"
 QUERY_PLANS = "query_plans"
 _CREATING = ".creating"
 """End of a bundle's directory name until it is complete."""
+_LAST_WORDS = 500
+"""Bytes of what a generator printed that are looked at for its last line."""
 _SEALING = ".sealing"
 """Name of a run's directory until it is complete."""
 
@@ -144,15 +156,6 @@ def new_id(protocol: str) -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{protocol}"
 
 
-def check_id(text: str) -> None:
-    """Raise IronbenchError when the text cannot name a directory."""
-    if not _ID.fullmatch(text):
-        raise IronbenchError(
-            f"{text!r} cannot be a name here; use letters, digits, '.', '_' and '-' and start with a letter "
-            "or digit."
-        )
-
-
 # --- create and find ---------------------------------------------------------------------------
 
 
@@ -167,7 +170,7 @@ def create(  # noqa: PLR0913 - a bundle has this many parts
     published: Published | None = None,
 ) -> Path:
     """Create ``results/ID`` with manifest, plan, claims and empty directories, and return its path."""
-    check_id(plan.id)
+    check_name(plan.id)
     bundle = results / plan.id
     if bundle.exists():
         raise IronbenchError(f"{bundle} exists already; choose another --id.")
@@ -189,12 +192,15 @@ def create(  # noqa: PLR0913 - a bundle has this many parts
         temporary = results / f".{plan.id}{_CREATING}"
         for name in ("environment", "runs"):
             (temporary / name).mkdir(parents=True)
-        write_synced(temporary / "manifest.json", encode_record(manifest))
-        write_synced(temporary / "plan.json", encode_record(plan))
+        records = {"manifest.json": manifest, "plan.json": plan}
         if claims is not None and claims.claims:
-            write_synced(temporary / CLAIMS, encode_record(claims))
+            records[CLAIMS] = claims
         if published is not None:
-            write_synced(temporary / PUBLISHED, encode_record(published))
+            records[PUBLISHED] = published
+        encoded = {name: encode_record(record) for name, record in records.items()}
+        for name, raw in encoded.items():
+            write_synced(temporary / name, raw)
+        seals.append(temporary, {name: seals.digest(raw) for name, raw in encoded.items()})
         sync_tree(temporary)
         temporary.rename(bundle)
         sync_directory(results)
@@ -274,16 +280,18 @@ def read_whole(bundle: Path) -> Contents:
     Raises IronbenchError when a run, an environment, a lost session or an attempt is damaged: to measure on as if it had
     never been there would hide that.
     """
-    contents = read_contents(bundle)
+    contents = read_contents(bundle, whole=False)
     if contents.damaged:
         raise _refusal(bundle, contents.damaged)
     return contents
 
 
-def read_contents(bundle: Path) -> Contents:
+def read_contents(bundle: Path, *, whole: bool = True) -> Contents:
     """Read a bundle; runs and environments that cannot be used are named and left out.
 
-    Raises IronbenchError when manifest or plan cannot be used, since nothing else makes sense without them.
+    All records are held against the digests of the ledger. The raw outputs of the runs are held against theirs, or
+    if not ``whole`` against their sizes alone, which is what a session can wait for: a plan's commands read the bundle
+    once a run. Raises IronbenchError when manifest or plan cannot be used, since nothing else makes sense without them.
     """
     plan, manifest = read_plan(bundle), read_manifest(bundle)
     if manifest.id != plan.id:
@@ -291,11 +299,19 @@ def read_contents(bundle: Path) -> Contents:
             f"{bundle} is damaged: its plan.json is of bundle {plan.id} and its manifest.json of {manifest.id}; "
             "put back the one that is not its own."
         )
-    told = _environments(bundle)
-    found = [_run_in(bundle, plan, directory) for directory in _run_directories(bundle)]
+    sealed = seals.read(bundle)
+    for name in ("manifest.json", "plan.json"):
+        if complaint := seals.complaint(sealed, name, (bundle / name).read_bytes()):
+            raise IronbenchError(f"{bundle} is damaged: {complaint}; put back the one that was sealed.")
+    told = _environments(bundle, sealed)
+    found = [_run_in(bundle, plan, directory, sealed, whole=whole) for directory in _run_directories(bundle)]
     losses = [
         _decoded(
-            path, Lost, name := path.relative_to(bundle).as_posix(), move=name.removesuffix("/lost.json")
+            path,
+            Lost,
+            name := path.relative_to(bundle).as_posix(),
+            move=name.removesuffix("/lost.json"),
+            sealed=sealed,
         )
         for path in sorted((bundle / LOST).glob("*/*/lost.json"))
     ]
@@ -327,15 +343,17 @@ def read_distributions(bundle: Path, runs: Sequence[Run]) -> tuple[dict[str, Dis
 
 def read_claims(bundle: Path) -> tuple[list[Claim], Published | None, list[Damage]]:
     """Read the claims that a bundle carries and the published figures; name those that cannot be used."""
-    claims, damage = _carried(bundle, CLAIMS, Claims)
-    published, other = _carried(bundle, PUBLISHED, Published)
+    sealed = seals.read(bundle)
+    claims, damage = _carried(bundle, CLAIMS, Claims, sealed)
+    published, other = _carried(bundle, PUBLISHED, Published, sealed)
     return claims.claims if claims else [], published, [one for one in (damage, other) if one]
 
 
 def read_query_plans(bundle: Path) -> tuple[list[QueryPlanRecord], list[Damage]]:
     """Read the query plans of each host, in the order of their names; name those that cannot be used."""
+    sealed = seals.read(bundle)
     found = [
-        _decoded(path, QueryPlanRecord, name := f"{QUERY_PLANS}/{path.name}", move=name)
+        _decoded(path, QueryPlanRecord, name := f"{QUERY_PLANS}/{path.name}", move=name, sealed=sealed)
         for path in sorted((bundle / QUERY_PLANS).glob("[!.]*.json"))
     ]
     return [one for one in found if not isinstance(one, Damage)], [
@@ -343,12 +361,19 @@ def read_query_plans(bundle: Path) -> tuple[list[QueryPlanRecord], list[Damage]]
     ]
 
 
-def seal_query_plans(bundle: Path, raw: bytes) -> QueryPlanRecord:
-    """Keep what a host measured of query plans; raises IronbenchError where the bundle has that of this host."""
+def seal_query_plans(bundle: Path, host: str, raw: bytes) -> QueryPlanRecord:
+    """Keep what a host of the inventory measured of query plans.
+
+    Raises IronbenchError where it is another's, and where the bundle has that of this host.
+    """
     read_plan(bundle)
-    record = decode_record(raw, QueryPlanRecord, "what the host handed in")
-    check_id(record.host)
-    path = bundle / QUERY_PLANS / f"{record.host}.json"
+    check_name(host)
+    record = decode_record(raw, QueryPlanRecord, f"what {host} handed in")
+    if record.host != host:
+        raise IronbenchError(
+            f"what {host} handed in says that it is of {quoted(record.host)}; it was not sealed, give each host's own."
+        )
+    path = bundle / QUERY_PLANS / f"{host}.json"
     with locked(bundle):
         if path.exists():
             raise IronbenchError(
@@ -356,33 +381,45 @@ def seal_query_plans(bundle: Path, raw: bytes) -> QueryPlanRecord:
                 "bundle of its own."
             )
         path.parent.mkdir(exist_ok=True)
-        write_atomic(path, encode_record(record))
+        encoded = encode_record(record)
+        seals.append(bundle, {f"{QUERY_PLANS}/{path.name}": seals.digest(encoded)})
+        write_atomic(path, encoded)
         sync_directory(bundle)
     return record
 
 
-def _carried(bundle: Path, name: str, kind: type[T]) -> tuple[T | None, Damage | None]:
-    if not (bundle / name).is_file():
+def _carried(
+    bundle: Path, name: str, kind: type[T], sealed: Mapping[str, str]
+) -> tuple[T | None, Damage | None]:
+    """Read a record that a bundle has from its beginning or never."""
+    there = (bundle / name).is_file()
+    if sealed and there != (name in sealed):
+        how = "is there, and none was sealed" if there else "was sealed, and is gone"
+        return None, Damage(kind="changed", detail=f"{name} {how}", move=name)
+    if not there:
         return None, None
-    found = _decoded(bundle / name, kind, name, move=name)
+    found = _decoded(bundle / name, kind, name, move=name, sealed=sealed)
     return (None, found) if isinstance(found, Damage) else (found, None)
 
 
-def _decoded(path: Path, kind: type[T], name: str, *, move: str) -> T | Damage:
-    """Read a record of a bundle; ``name`` is relative to the bundle."""
+def _decoded(path: Path, kind: type[T], name: str, *, move: str, sealed: Mapping[str, str]) -> T | Damage:
+    """Read a record of a bundle, and hold it against the ledger; ``name`` is relative to the bundle."""
     try:
-        return decode_record(path.read_bytes(), kind, name)
+        raw = path.read_bytes()
+        found = decode_record(raw, kind, name)
     except OSError as error:
         return Damage(kind="unreadable", detail=f"{name} cannot be read: {error.strerror}", move=move)
     except OtherSchemaError as error:
         return Damage(kind="other-schema", detail=str(error).removesuffix("."), move=move)
     except IronbenchError as error:
         return Damage(kind="unreadable", detail=str(error).removesuffix("."), move=move)
+    complaint = seals.complaint(sealed, name, raw)
+    return found if complaint is None else Damage(kind="changed", detail=complaint, move=move)
 
 
 def read_environment(bundle: Path) -> dict[str, dict]:
     """Read what each host told of itself, by host; raises IronbenchError when one cannot be used."""
-    told = _environments(bundle)
+    told = _environments(bundle, seals.read(bundle))
     damaged = [facts for facts in told.values() if isinstance(facts, Damage)]
     if damaged:
         raise _refusal(bundle, damaged)
@@ -400,15 +437,16 @@ def _refusal(bundle: Path, damaged: list[Damage]) -> IronbenchError:
     )
 
 
-def _environments(bundle: Path) -> dict[str, dict | Damage]:
-    return {path.stem: _told(path) for path in sorted((bundle / "environment").glob("[!.]*.json"))}
+def _environments(bundle: Path, sealed: Mapping[str, str]) -> dict[str, dict | Damage]:
+    return {path.stem: _told(path, sealed) for path in sorted((bundle / "environment").glob("[!.]*.json"))}
 
 
-def _told(path: Path) -> dict | Damage:
+def _told(path: Path, sealed: Mapping[str, str]) -> dict | Damage:
     """Read what a host told of itself."""
     name = f"environment/{path.name}"
     try:
-        told = msgspec.json.decode(path.read_bytes(), type=dict)
+        raw = path.read_bytes()
+        told = msgspec.json.decode(raw, type=dict)
     except (OSError, *NOT_JSON) as error:
         return Damage(kind="unreadable", detail=f"{name} is not a JSON object: {error}", move=name)
     if "schema" in told:  # what an imported bundle says of its host has none
@@ -417,7 +455,8 @@ def _told(path: Path) -> dict | Damage:
             return Damage(kind="other-schema", detail=detail, move=name)
         if told.get("name", path.stem) != path.stem:
             return Damage(kind="foreign", detail=f"{name} is what {told['name']} told of itself", move=name)
-    return told
+    complaint = seals.complaint(sealed, name, raw)
+    return told if complaint is None else Damage(kind="changed", detail=complaint, move=name)
 
 
 def _run_directories(bundle: Path) -> list[Path]:
@@ -425,11 +464,13 @@ def _run_directories(bundle: Path) -> list[Path]:
     return sorted(path for path in found if not path.name.startswith(".") and path.is_dir())
 
 
-def _run_in(bundle: Path, plan: Plan, directory: Path) -> Run | Damage:
+def _run_in(
+    bundle: Path, plan: Plan, directory: Path, sealed: Mapping[str, str], *, whole: bool
+) -> Run | Damage:
     """Read a run, and hold its directory against what was sealed."""
     here = directory.relative_to(bundle).as_posix()
     name = f"{here}/run.json"
-    run = _decoded(directory / "run.json", Run, name, move=here)
+    run = _decoded(directory / "run.json", Run, name, move=here, sealed={})
     if isinstance(run, Damage):
         return run
     if run.plan != plan.id:
@@ -437,30 +478,65 @@ def _run_in(bundle: Path, plan: Plan, directory: Path) -> Run | Damage:
     if not _is_planned(plan, run.run) or run_directory(bundle, run.run) != directory:
         detail = f"{name} is of {run.run.key}, and the plan has no such run there"
         return Damage(kind="foreign", detail=detail, move=here)
+    complaint = seals.complaint(sealed, name, (directory / "run.json").read_bytes())
+    if run.digests and name not in sealed:
+        complaint = f"{name} has no seal in {seals.LEDGER}"
+    if complaint is None and run.files:
+        complaint = _wrong_file(directory, run, here, whole=whole)
+    return run if complaint is None else Damage(kind="changed", detail=complaint, move=here)
+
+
+def _wrong_file(directory: Path, run: Run, here: str, *, whole: bool) -> str | None:
+    """Say in half a sentence which file of a run's directory is not as it was sealed; None where all are."""
+    sizes = _sizes(directory)
     for file, size in run.files.items():
-        try:
-            found = f"has {(directory / file).stat().st_size} bytes"
-        except (OSError, ValueError):
-            found = "cannot be read"
+        found = f"has {sizes[file]} bytes" if file in sizes else "cannot be read"
         if found != f"has {size} bytes":
-            return Damage(
-                kind="changed", detail=f"{here}/{file} {found} and was sealed with {size}", move=here
-            )
-    return run
+            return f"{here}/{file} {found} and was sealed with {size}"
+    if added := sorted(sizes.keys() - run.files.keys() - {"run.json"}):
+        return f"{here}/{added[0]} was put there after the run was sealed"
+    for file, sha256 in run.digests.items() if whole else ():
+        try:
+            same = seals.file_digest(directory / file) == sha256
+        except OSError as error:
+            return f"{here}/{file} cannot be read: {error.strerror}"
+        if not same:
+            return f"{here}/{file} is not what was sealed: its SHA-256 differs"
+    return None
+
+
+def _sizes(directory: Path) -> dict[str, int]:
+    """Return the bytes of everything in a run's directory that is no directory, by path; of a link, -1."""
+    found, open_ = {}, [(str(directory), "")]
+    while open_:
+        path, start = open_.pop()
+        with os.scandir(path) as entries:
+            for entry in entries:
+                name = f"{start}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    open_.append((entry.path, f"{name}/"))
+                elif entry.is_file(follow_symlinks=False):
+                    found[name] = entry.stat(follow_symlinks=False).st_size
+                else:
+                    found[name] = -1
+    return found
 
 
 def read_attempts(bundle: Path, plan: str, folder: str = ATTEMPTS) -> tuple[list[Attempt], list[Damage]]:
     """Read the attempts of a plan, by run and number; name those that cannot be used."""
-    found = [_attempt_in(bundle, plan, path) for path in sorted((bundle / folder).glob("[!.]*/[!.]*.json"))]
+    sealed = seals.read(bundle)
+    found = [
+        _attempt_in(bundle, plan, path, sealed) for path in sorted((bundle / folder).glob("[!.]*/[!.]*.json"))
+    ]
     return [one for one in found if isinstance(one, Attempt)], [
         one for one in found if isinstance(one, Damage)
     ]
 
 
-def _attempt_in(bundle: Path, plan: str, path: Path) -> Attempt | Damage:
+def _attempt_in(bundle: Path, plan: str, path: Path, sealed: Mapping[str, str]) -> Attempt | Damage:
     """Read an attempt, and hold its place against what it says."""
     name = path.relative_to(bundle).as_posix()
-    one = _decoded(path, Attempt, name, move=name)
+    one = _decoded(path, Attempt, name, move=name, sealed=sealed)
     if isinstance(one, Damage):
         return one
     if (one.plan, one.run.key, f"{one.number}.json") != (plan, path.parent.name, path.name):
@@ -492,7 +568,7 @@ def write_environment(bundle: Path, host: str, raw: bytes) -> bool:
     The same content again is fine. Other content is refused once a run is sealed, because the sealed
     runs were measured under the first.
     """
-    check_id(host)
+    check_name(host)
     read_plan(bundle)
     try:
         told = msgspec.json.decode(raw, type=dict)
@@ -503,14 +579,16 @@ def write_environment(bundle: Path, host: str, raw: bytes) -> bool:
     path = bundle / "environment" / f"{host}.json"
     with locked(bundle):
         if path.exists():
-            if _told(path) == told:
+            if _told(path, seals.read(bundle)) == told:
                 return False
-            if read_runs(bundle):  # raises if what was told before is damaged
+            if _run_directories(bundle) and read_runs(bundle):  # raises if what was told before is damaged
                 raise IronbenchError(
                     f"the environment of {host} is not what the sealed runs of {bundle} were measured in; "
                     "put it back as it was or start a new plan."
                 )
-        write_atomic(path, msgspec.json.format(msgspec.json.encode(told, order="sorted"), indent=2) + b"\n")
+        encoded = msgspec.json.format(msgspec.json.encode(told, order="sorted"), indent=2) + b"\n"
+        seals.append(bundle, {f"environment/{path.name}": seals.digest(encoded)})
+        write_atomic(path, encoded)
     return True
 
 
@@ -529,7 +607,9 @@ def note_attempt(bundle: Path, session: Session, folder: str = ATTEMPTS) -> Atte
             number=1 + max((int(path.stem) for path in directory.glob("[0-9]*.json")), default=0),
             begun_ns=time.time_ns(),
         )
-        write_atomic(directory / f"{attempt.number}.json", encode_record(attempt))
+        path, encoded = directory / f"{attempt.number}.json", encode_record(attempt)
+        seals.append(bundle, {path.relative_to(bundle).as_posix(): seals.digest(encoded)})
+        write_atomic(path, encoded)
         for parent in (directory.parent, directory.parent.parent):
             sync_directory(parent)
     return attempt
@@ -541,8 +621,6 @@ def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
     Raises as ``seal`` does, and SessionLostError where a generator left no result.
     """
     plan = read_plan(bundle)
-    for one in collected:
-        check_id(one.host)
     with locked(bundle):
         sealed = _read_open(bundle)
         room = _make_room(bundle)
@@ -550,7 +628,7 @@ def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
             unpack(collected, room / "raw")
             if nothing := unfinished(room / "raw"):
                 exits = {one.host: one.generator_exit for one in collected}
-                session = read_record(room / "raw" / nothing[0] / "session.json", Session)
+                session = read_handed_in(room / "raw" / nothing[0] / "session.json", Session)
                 _check_pending(plan, sealed, session)
                 faults = [
                     Finding(
@@ -559,9 +637,11 @@ def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
                     for host in nothing
                 ]
                 raise SessionLostError(_lose(bundle, plan, session.run, faults, room))
-            evidence = read_evidence(room / "raw")
-            run = _judged(plan, sealed, evidence, started_ns=min(one.started_ns for one in collected))
-            return _place(bundle, run, room, latency_log(room / "raw"))
+            with refusing_nonsense():
+                evidence = read_evidence(room / "raw")
+                run = _judged(plan, sealed, evidence, started_ns=min(one.started_ns for one in collected))
+                latency = latency_log(room / "raw")
+            return _place(bundle, run, room, latency)
         except (IronbenchError, OSError):
             shutil.rmtree(room, ignore_errors=True)
             raise
@@ -609,12 +689,14 @@ def _read_open(bundle: Path) -> list[Run]:
 def _last_words(raw: Path, status: int | None) -> str:
     """Say how a generator ended that left no result."""
     how = "ended without a result"
-    if status is not None and status < 0:
+    if status is not None and -status in {one.value for one in signal.Signals}:
         how = f"was killed by {signal.Signals(-status).name}"
     elif status:
         how = f"ended with status {status}"
     try:
-        said = (raw / "generator.txt").read_text(errors="replace").strip().splitlines()
+        with (raw / "generator.txt").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_WORDS))
+            said = file.read().decode(errors="replace").strip().splitlines()
     except OSError:
         said = []
     return f"the generator {how}" + (f": {said[-1].removeprefix('ironbench: ')}" if said else "")
@@ -636,8 +718,10 @@ def _lose(bundle: Path, plan: Plan, run: PlannedRun, faults: list[Finding], room
         instrument_faults=faults,
         ironbench_version=version(),
     )
-    write_synced(room / "lost.json", encode_record(lost))
+    encoded = encode_record(lost)
+    write_synced(room / "lost.json", encoded)
     sync_tree(room)
+    seals.append(bundle, {f"{LOST}/{run.key}/{number}/lost.json": seals.digest(encoded)})
     before.mkdir(parents=True, exist_ok=True)
     room.rename(before / str(number))
     for directory in (before, before.parent, bundle):
@@ -739,11 +823,18 @@ def _make_room(bundle: Path) -> Path:
 def _place(bundle: Path, run: Run, room: Path, latency: bytes) -> Run:
     (room / "latency.hgrm").write_bytes(latency)
     files = sorted(path for path in room.rglob("*") if path.is_file())
-    sizes = {path.relative_to(room).as_posix(): path.stat().st_size for path in files}
-    sealed = msgspec.structs.replace(run, files=sizes)
-    write_synced(room / "run.json", encode_record(sealed))
+    names = {path.relative_to(room).as_posix(): path for path in files}
+    sealed = msgspec.structs.replace(
+        run,
+        files={name: path.stat().st_size for name, path in names.items()},
+        digests={name: seals.file_digest(path) for name, path in names.items()},
+    )
+    encoded = encode_record(sealed)
+    decode_record(encoded, Run, "what the hosts handed in")  # infinity and nan of absurd figures are no JSON
+    write_synced(room / "run.json", encoded)
     sync_tree(room)
     target = run_directory(bundle, run.run)
+    seals.append(bundle, {f"{target.relative_to(bundle).as_posix()}/run.json": seals.digest(encoded)})
     target.parent.mkdir(parents=True, exist_ok=True)
     room.rename(target)
     for directory in (target.parent, target.parent.parent, target.parent.parent.parent):

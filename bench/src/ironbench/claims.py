@@ -13,7 +13,7 @@ from ironbench.metrics import METRICS, PLAN_METRICS
 from ironbench.published import RULES
 from ironbench.query_plan.summary import case_names
 from ironbench.records import SCHEMA, Claims
-from ironbench.refusal import why_refused
+from ironbench.yaml_files import decode, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,15 +51,12 @@ def load_claims(directory: Path, study: Study) -> Claims:
     """
     path = directory / CLAIMS_FILE
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path)
     except FileNotFoundError:
         return Claims(schema=SCHEMA, claims=[])
     except OSError as error:
         raise IronbenchError(f"cannot read {path}: {error.strerror}.") from error
-    try:
-        claims = msgspec.yaml.decode(raw, type=Claims)
-    except msgspec.DecodeError as error:
-        raise IronbenchError(f"{path} does not hold claims: {why_refused(error, Claims)}.") from error
+    claims = decode(raw, Claims, path, "does not hold claims")
     if claims.schema != SCHEMA:
         raise IronbenchError(
             f"{path} has schema {claims.schema}, and this ironbench reads schema {SCHEMA} only."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, TextIO
 
 from ironbench.errors import IronbenchError
 
@@ -37,7 +39,15 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status: that of the error, or what the command says."""
+    """Run one command; return its exit status: that of the error, or what the command says.
+
+    What it prints holds no control characters but line feeds and tabs, whoever wrote the text.
+    """
+    with contextlib.redirect_stdout(_Visible(sys.stdout)), contextlib.redirect_stderr(_Visible(sys.stderr)):
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
@@ -64,6 +74,39 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     if chosen is not None:
         importlib.import_module(chosen).add_parser(subparsers)
     return parser
+
+
+_HIDDEN = {
+    *range(0x20),
+    *range(0x7F, 0xA0),
+    0x61C,
+    0x200E,
+    0x200F,
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+} - set(b"\n\t")
+"""Control characters, line separators and those that change the direction of writing."""
+
+
+class _Visible(io.TextIOBase):
+    r"""Writes what a host, a log or a study says without what a terminal would obey.
+
+    Such a character is written as ``\u001b``, which within JSON means the character itself.
+    """
+
+    _TABLE: ClassVar = {code: f"\\u{code:04x}" for code in _HIDDEN}
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; return the number of its characters."""
+        self._stream.write(text.translate(self._TABLE))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self._stream.flush()
 
 
 class _Version(argparse.Action):

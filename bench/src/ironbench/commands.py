@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench import bundle as bundles
-from ironbench.arguments import refuse_too_low
+from ironbench.arguments import add_hosts, refuse_too_low
 from ironbench.claims import load_claims
 from ironbench.errors import IronbenchError
 from ironbench.files import NOT_JSON
-from ironbench.ingest import read_collected
+from ironbench.ingest import of_hosts, read_collected
 from ironbench.load.limits import share_refusals
 from ironbench.metrics import errors, per_request_ms
 from ironbench.plan import describe, make_plan, pending, run_seconds, time_left, window_share
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from ironbench.records import Claim, Plan, Run, Session
+    from ironbench.records import Claim, Collected, Plan, Run, Session
 
 
 class Planned(Record, frozen=True, kw_only=True):
@@ -139,6 +139,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="stdin has what `ironbench host hold` found on the hosts: seal it if it is of the pending run",
     )
+    add_hosts(parser)
     _finish(parser, seal)
 
     parser = subparsers.add_parser(
@@ -264,18 +265,19 @@ def environment(args: argparse.Namespace) -> int:
 
 def seal(args: argparse.Namespace) -> int:
     """Judge and seal the pending run."""
+    collected = of_hosts(read_collected(sys.stdin.buffer.read()), args.hosts)
     if args.left:
-        return _seal_left(args)
+        return _seal_left(args, collected)
     try:
-        run = bundles.seal_collected(args.bundle, read_collected(sys.stdin.buffer.read()))
+        run = bundles.seal_collected(args.bundle, collected)
     except bundles.SessionLostError as error:
         run = error.lost
     _tell(args, run)
     return 0
 
 
-def _seal_left(args: argparse.Namespace) -> int:
-    found = bundles.seal_left(args.bundle, read_collected(sys.stdin.buffer.read()))
+def _seal_left(args: argparse.Namespace, collected: list[Collected]) -> int:
+    found = bundles.seal_left(args.bundle, collected)
     if isinstance(found, str):
         line = f"What an interrupted playbook left was not sealed: {found}."
     else:

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from ironbench.records import Host
 
 
+MOST_CPUS = 8192
+"""CONFIG_NR_CPUS is nowhere above it."""
+
+
 def parse_cpu_list(text: str) -> list[int]:
     """Return the CPUs of a kernel CPU list, ascending; an empty list gives none.
 
@@ -16,6 +20,8 @@ def parse_cpu_list(text: str) -> list[int]:
     cpus: set[int] = set()
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
+        if int(last or first) >= MOST_CPUS:
+            raise ValueError(f"a kernel has at most {MOST_CPUS} CPUs")
         cpus.update(range(int(first), int(last or first) + 1))
     return sorted(cpus)
 

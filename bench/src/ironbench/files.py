@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,8 @@ from ironbench.errors import IronbenchError
 from ironbench.records import SCHEMA
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON that was asked for."""
@@ -23,6 +26,15 @@ class OtherSchemaError(IronbenchError):
 
 class _Versioned(msgspec.Struct):
     schema: int
+
+
+def check_name(text: str) -> None:
+    """Raise IronbenchError when the text cannot name a file or directory."""
+    if not _NAME.fullmatch(text):
+        raise IronbenchError(
+            f"{text!a} cannot be a name here; use at most 255 letters, digits, '.', '_' and '-' and start with a "
+            "letter or digit."
+        )
 
 
 def read_record(path: Path, kind: type[T]) -> T:

@@ -996,6 +996,9 @@ class Run(Record, frozen=True, kw_only=True):
     files: dict[str, int] = {}
     """Bytes of the other files of the run's directory when it was sealed, by path; empty where an earlier
     ironbench sealed it."""
+    digests: dict[str, str] = {}
+    """SHA-256 of the same files in hex; empty where an earlier ironbench sealed it. That of run.json itself is in
+    the bundle's seals.jsonl."""
 
 
 # --- bundle: what a plan leaves behind ---------------------------------------------------------

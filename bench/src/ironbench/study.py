@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -10,27 +11,31 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench.cells import REPETITION, as_side, factors, settings
+from ironbench.collect.lines import quoted
 from ironbench.errors import IronbenchError
 from ironbench.judge import WRK2
-from ironbench.load.limits import background_refusals, wrk2_refusals
+from ironbench.load.limits import MAX_REQUESTS, background_refusals, wrk2_refusals
 from ironbench.load.schedule import extent
 from ironbench.metrics import MIN_ABOVE, percentile_shown
+from ironbench.patterns import compiled
 from ironbench.records import (
     SCHEMA,
     Experiment,
     FlameGraph,
     FlameGraphs,
     Load,
+    LoadChange,
     Protocol,
     QueryPlanTest,
+    Record,
     RequestTemplate,
     Search,
     Study,
 )
-from ironbench.refusal import why_refused
+from ironbench.yaml_files import decode, read_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 EXPERIMENTS_FILE = "experiments.yml"
@@ -38,6 +43,23 @@ ALL = "all"
 """Stands for all experiments of a study where it is asked for as one of them."""
 
 MIN_STEPS = 3
+
+MAX_COMMAND_LINE = 48 * 1024
+"""Bytes of one experiment. The role bench and the flame graphs send sessions to the hosts on a command line, which
+Linux limits to 128 KiB an argument: two sessions, what they have beside their experiment, and the command."""
+_DAY_S = 86_400
+_PROTOCOL_LIMITS = {"blocks": 10_000, "warmup_s": _DAY_S, "window_s": _DAY_S}
+_EXPERIMENT_LIMITS = {"users": 1_000_000}
+_LOAD_LIMITS = {"rate": 1_000_000, "connections": 65_536, "threads": 1_024}
+_SEARCH_LIMITS = {
+    "p99_ms": 1000 * _DAY_S,
+    "to_rate": 1_000_000,
+    "steps": 1_000,
+    "step_s": _DAY_S,
+    "warmup_s": _DAY_S,
+}
+_QUERY_PLAN_LIMITS = {"rows": 100_000_000, "executions": 100_000}
+_FLAME_LIMITS = {"recordings": 1_000, "seconds": _DAY_S}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 """Names become directories and unit names; a dot separates them there."""
@@ -52,15 +74,12 @@ def load_study(directory: Path) -> Study:
     """
     path = directory / EXPERIMENTS_FILE
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path)
     except OSError as error:
         raise IronbenchError(
             f"{directory} is not a study directory: it has no readable {EXPERIMENTS_FILE}."
         ) from error
-    try:
-        study = msgspec.yaml.decode(raw, type=Study)
-    except msgspec.DecodeError as error:
-        raise IronbenchError(f"{path} is not a study: {why_refused(error, Study)}.") from error
+    study = decode(raw, Study, path, "is not a study")
     if study.schema != SCHEMA:
         raise IronbenchError(
             f"{path} has schema {study.schema}, and this ironbench reads schema {SCHEMA} only."
@@ -140,6 +159,7 @@ def _unknown(what: str, name: str, study: Study, known: Iterable[str]) -> Ironbe
 
 
 def _complaints(study: Study) -> Iterable[str]:
+    yield from _bound_complaints(study)
     if not study.protocols or not study.experiments:
         yield "a study needs at least one protocol and one experiment"
     yield from _name_complaints(study)
@@ -153,6 +173,59 @@ def _complaints(study: Study) -> Iterable[str]:
         for rules, protocol in study.protocols.items():
             for complaint in _phase_complaints(experiment, protocol):
                 yield f"experiment {name} cannot run protocol {rules}: {complaint}"
+
+
+def _bound_complaints(study: Study) -> Iterable[str]:
+    """Complain about numbers and sizes that nobody means, before anything is computed of them."""
+    for name, protocol in study.protocols.items():
+        yield from _too_large(f"protocol {name}", protocol, _PROTOCOL_LIMITS)
+    for name, experiment in study.experiments.items():
+        yield from _too_large(f"experiment {name}", experiment, _EXPERIMENT_LIMITS)
+        for load in _loads(experiment):
+            yield from _too_large(f"experiment {name}", load, _LOAD_LIMITS)
+        if experiment.search:
+            yield from _too_large(f"the search of experiment {name}", experiment.search, _SEARCH_LIMITS)
+        yield from _size_complaints(f"experiment {name}", experiment)
+    for name, test in study.query_plans.items():
+        yield from _too_large(f"query plan {name}", test, _QUERY_PLAN_LIMITS)
+    if study.flame_graphs is not None:
+        yield from _too_large("flame_graphs", study.flame_graphs, _FLAME_LIMITS)
+        for name, graph in study.flame_graphs.graphs.items():
+            yield from _too_large(f"flame graph {name}", graph, _EXPERIMENT_LIMITS)
+            yield from _too_large(f"flame graph {name}", graph.load, _LOAD_LIMITS)
+            yield from _size_complaints(f"flame graph {name}", graph)
+
+
+def _loads(experiment: Experiment) -> Iterable[Load | LoadChange]:
+    yield experiment.load
+    yield from (cell.load for cell in experiment.cells.values())
+    if experiment.background:
+        yield experiment.background.load
+
+
+def _too_large(what: str, record: Record, limits: Mapping[str, float]) -> Iterable[str]:
+    for field, most in limits.items():
+        value = getattr(record, field)
+        if value is not None and not value <= most:
+            yield f"{what} has {field} {value:.6g}; at most {most:,.0f} is allowed"
+
+
+def _size_complaints(what: str, record: Record) -> Iterable[str]:
+    size = command_line_bytes(record)
+    if size > MAX_COMMAND_LINE:
+        yield (
+            f"{what} has {size} bytes as it is sent to the hosts, and a command line holds {MAX_COMMAND_LINE} of them; "
+            "shorten its requests or give it fewer cells"
+        )
+
+
+def command_line_bytes(record: Record) -> int:
+    """Return how long a record is as JSON on a command line, through three shells at most.
+
+    It is escaped to ASCII, and each shell writes an apostrophe in five characters, of which three are apostrophes.
+    """
+    text = json.dumps(msgspec.to_builtins(record))
+    return len(text) + 52 * text.count("'")
 
 
 def _name_complaints(study: Study) -> Iterable[str]:
@@ -207,9 +280,9 @@ def _flame_complaints(spec: FlameGraphs) -> Iterable[str]:
     patterns = [spec.waiting, *(part for f in spec.functions.values() for part in (f.frames, f.without))]
     for pattern in patterns:
         try:
-            re.compile(pattern)
-        except re.error as error:
-            yield f"flame_graphs have {pattern!r}, which is no regular expression: {error}"
+            compiled(pattern)
+        except ValueError as error:
+            yield f"flame_graphs have {quoted(pattern)}, which is no regular expression of RE2: {error}"
     for name, function in spec.functions.items():
         if function.times < 1 or not function.frames:
             yield f"function {name} needs frames and times >= 1"
@@ -313,6 +386,10 @@ def _phase_complaints(experiment: Experiment, protocol: Protocol) -> Iterable[st
 
 def _refusals(experiment: Experiment, protocol: Protocol) -> Iterable[str]:
     load, background = experiment.load, experiment.background
+    for one in (load, *([background.load] if background else [])):
+        if one.rate * protocol.window_s > MAX_REQUESTS:
+            yield f"a window has {one.rate * protocol.window_s:.0f} requests, and at most {MAX_REQUESTS} are kept"
+            return
     try:
         for one in (load, *([background.load] if background else [])):
             for seconds in (protocol.warmup_s, protocol.window_s):

@@ -26,9 +26,10 @@ def bundle(tmp_path):
 def seal_left(bundle, monkeypatch, capsys):
     """What the playbook that goes on does with what it finds on the hosts, before anything else."""
 
-    def call(found: bytes) -> dict:
+    def call(found: bytes, hosts: tuple[str, ...] = ("box",)) -> dict:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(found)))
-        assert main(["seal", str(bundle), "--left", "--json"]) == 0
+        named = [word for host in hosts for word in ("--host", host)]
+        assert main(["seal", str(bundle), "--left", *named, "--json"]) == 0
         return json.loads(capsys.readouterr().out)
 
     return call

@@ -34,7 +34,7 @@ def collected(bundle, directory):
 
 def test_a_run_lost_too_often_ends_its_plan_for_good(run, bench, tmp_path):
     bundle = tmp_path / "results" / bench("one")["id"]
-    assert run("seal", bundle, stdin=collected(bundle, tmp_path / "1"))[0] == 0
+    assert run("seal", bundle, "--host", "box", stdin=collected(bundle, tmp_path / "1"))[0] == 0
     assert run("lost", bundle, stdin=CABLE)[0] == 0, "once may be"
     code, _, said = run("lost", bundle, stdin=CABLE)
     assert code != 0
@@ -45,8 +45,8 @@ def test_a_run_lost_too_often_ends_its_plan_for_good(run, bench, tmp_path):
     assert (again["id"], again["sealed"]) == ("two", 0)
 
     handed = collected(bundle, tmp_path / "2")
-    for command, stdin in (("seal", handed), ("lost", CABLE)):
-        code, out, said = run(command, bundle, stdin=stdin)
+    for command, stdin in ((("seal", "--host", "box"), handed), (("lost",), CABLE)):
+        code, out, said = run(*command, bundle, stdin=stdin)
         assert (code, out) == (5, "")
         assert said.startswith("ironbench: the plan ended for good in block 1 of ")
     assert run("pending", bundle, "--begin")[0] == 5
@@ -74,7 +74,9 @@ def test_what_an_earlier_ironbench_went_on_with_is_not_forgotten(run, bench, tmp
     lost = bundle / "lost"
     lost.rename(tmp_path / "lost")
     while due(bundle):
-        assert run("seal", bundle, stdin=collected(bundle, tmp_path / due(bundle).key))[0] == 0
+        assert (
+            run("seal", bundle, "--host", "box", stdin=collected(bundle, tmp_path / due(bundle).key))[0] == 0
+        )
     (tmp_path / "lost").rename(lost)
     assert not due(bundle)
     _, out, _ = run("report", bundle)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ironbench import bundle as bundles
-from ironbench.arguments import refuse_too_low
+from ironbench.arguments import add_hosts, refuse_too_low
 from ironbench.claims import load_claims
 from ironbench.errors import IronbenchError
 from ironbench.flame import files
 from ironbench.flame.plan import make_flame_plan, make_recording, next_recording
-from ironbench.ingest import read_collected
+from ironbench.ingest import of_hosts, read_collected
 from ironbench.plan import without_runs
 from ironbench.records import FlamePending
 from ironbench.study import load_study
@@ -64,6 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "seal", help="keep the pending recording: stdin has what `ironbench host collect` printed"
     )
     seal.add_argument("bundle", type=Path)
+    add_hosts(seal)
     seal.set_defaults(func=_seal)
 
 
@@ -133,7 +134,8 @@ def _tell(bundle: Path, line: str = "", *, begin: bool = False) -> int:
 
 
 def _seal(args: argparse.Namespace) -> int:
-    recorded = files.seal_recording(args.bundle, read_collected(sys.stdin.buffer.read()))
+    collected = of_hosts(read_collected(sys.stdin.buffer.read()), args.hosts)
+    recorded = files.seal_recording(args.bundle, collected)
     seen = ", ".join(
         f"{one.mode} {one.complaint or f'{one.samples} samples'}, {one.requests} requests"
         for one in recorded.segments

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from ironbench import bundle as bundles
+from ironbench import seals
+from ironbench.archive import unpack
 from ironbench.bundle import Damage, locked
+from ironbench.collect.lines import quoted
 from ironbench.errors import IronbenchError
-from ironbench.files import encode_record, read_record, sync_directory, sync_tree, write_atomic, write_synced
+from ironbench.files import (
+    decode_record,
+    encode_record,
+    read_record,
+    sync_directory,
+    sync_tree,
+    write_atomic,
+    write_synced,
+)
 from ironbench.flame.plan import make_recording, next_recording
 from ironbench.flame.stacks import merge, parse
 from ironbench.host.record import RECORD
-from ironbench.ingest import LOAD, unpack
+from ironbench.ingest import LOAD, REQUESTS, read_handed_in, read_requests, refusing_nonsense
 from ironbench.metrics import errors
 from ironbench.records import FlamePlan, LoadResult, Recorded, Session
 from ironbench.withheld import conduct
@@ -44,19 +53,31 @@ def write_plan(bundle: Path, plan: FlamePlan) -> None:
         if path.exists():
             raise IronbenchError(f"{path} is there already; go on with it, or start a bundle of its own.")
         path.parent.mkdir(exist_ok=True)
-        write_atomic(path, encode_record(plan))
+        encoded = encode_record(plan)
+        seals.append(bundle, {f"{DIRECTORY}/{PLAN}": seals.digest(encoded)})
+        write_atomic(path, encoded)
         sync_directory(bundle)
 
 
 def read_plan(bundle: Path) -> FlamePlan | None:
-    """Read the plan; None where the bundle has no flame graphs."""
+    """Read the plan; None where the bundle has no flame graphs.
+
+    Raises IronbenchError when it is not what was sealed.
+    """
     path = bundle / DIRECTORY / PLAN
-    return read_record(path, FlamePlan) if path.is_file() else None
+    if not path.is_file():
+        return None
+    plan = read_record(path, FlamePlan)
+    complaint = seals.complaint(seals.read(bundle), f"{DIRECTORY}/{PLAN}", path.read_bytes())
+    if complaint:
+        raise IronbenchError(f"{bundle} is damaged: {complaint}; put back the one that was sealed.")
+    return plan
 
 
 def read_recordings(bundle: Path, plan: FlamePlan) -> tuple[list[Recorded], list[Damage]]:
     """Read what is sealed, in the order of the plan; name what cannot be used."""
     found, damaged = [], []
+    sealed = seals.read(bundle)
     for run in plan.runs:
         path = _directory(bundle, run) / RECORD
         name = path.relative_to(bundle).as_posix()
@@ -65,8 +86,14 @@ def read_recordings(bundle: Path, plan: FlamePlan) -> tuple[list[Recorded], list
                 recorded = read_record(path, Recorded)
                 if (recorded.plan, recorded.run) != (plan.id, run):
                     raise IronbenchError(f"{name} is of {recorded.run.key} of plan {recorded.plan}.")  # noqa: TRY301 - told as damage, as the others
+                for file in (path, *sorted(path.parent.glob("*.folded"))):
+                    complaint = seals.complaint(
+                        sealed, file.relative_to(bundle).as_posix(), file.read_bytes()
+                    )
+                    if complaint:
+                        raise IronbenchError(f"{complaint}.")  # noqa: TRY301 - as above
                 found.append(recorded)
-        except IronbenchError as error:
+        except (IronbenchError, OSError) as error:
             detail = str(error).removesuffix(".").replace(f"{bundle}/", "")
             damaged.append(Damage(kind="unreadable", detail=detail, move=name.removesuffix(f"/{RECORD}")))
     return found, damaged
@@ -81,7 +108,9 @@ def read_stacks(bundle: Path, recorded: Recorded, mode: SpyMode) -> Counter[Stac
     """Read the stacks of one mode, all workers together; none where py-spy failed or saw nobody busy."""
     files = [_directory(bundle, recorded.run) / f"{mode}.{pid}.folded" for pid in recorded.pids]
     return merge(
-        parse(file.read_text(), file.relative_to(bundle).as_posix()) for file in files if file.is_file()
+        parse(file.read_text(errors="replace"), file.relative_to(bundle).as_posix())
+        for file in files
+        if file.is_file()
     )
 
 
@@ -106,17 +135,23 @@ def seal_recording(bundle: Path, collected: Sequence[Collected]) -> Recorded:
         room.mkdir()
         try:
             unpack(collected, room / "raw")
-            recorded = _counted(plan, due, room / "raw")
-            host = room / "raw" / recorded.host
+            with refusing_nonsense():
+                host, recorded = _counted(plan, due, room / "raw")
             for file in sorted(host.glob("*.folded")):
                 shutil.copyfile(file, room / file.name)
+            encoded = encode_record(recorded)
+            decode_record(encoded, Recorded, f"what {host.name} handed in")  # infinity and nan are no JSON
         except IronbenchError:
             shutil.rmtree(room)
             raise
         shutil.rmtree(room / "raw")
-        write_synced(room / RECORD, encode_record(recorded))
+        write_synced(room / RECORD, encoded)
         sync_tree(room)
         target = _directory(bundle, recorded.run)
+        here = target.relative_to(bundle).as_posix()
+        seals.append(
+            bundle, {f"{here}/{file.name}": seals.file_digest(file) for file in sorted(room.iterdir())}
+        )
         target.parent.mkdir(parents=True, exist_ok=True)
         room.rename(target)
         for directory in (target.parent, target.parent.parent, bundle / DIRECTORY):
@@ -124,15 +159,21 @@ def seal_recording(bundle: Path, collected: Sequence[Collected]) -> Recorded:
     return recorded
 
 
-def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> Recorded:
+def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> tuple[Path, Recorded]:
+    """Return the directory of the host that recorded, and its record with the requests of each mode."""
     records, loads = sorted(raw.glob(f"*/{RECORD}")), sorted(raw.glob(f"*/{LOAD}"))
     if len(records) != 1 or len(loads) != 1:
         raise IronbenchError(
             f"the hosts handed in {len(records)} of {RECORD} and {len(loads)} of {LOAD}, and one of each is needed; "
             "where the generator left none, its journal says why."
         )
-    recorded, load = read_record(records[0], Recorded), read_record(loads[0], LoadResult)
-    session = read_record(records[0].parent / "session.json", Session)
+    host = records[0].parent
+    recorded, load = read_handed_in(records[0], Recorded), read_handed_in(loads[0], LoadResult)
+    session = read_handed_in(host / "session.json", Session)
+    if recorded.host != host.name:
+        raise IronbenchError(
+            f"the recording that {host.name} handed in says that it is of {quoted(recorded.host)}; it was not sealed."
+        )
     if due is None or session != make_recording(plan, due) or recorded.run != due:
         what = "nothing, all are sealed" if due is None else due.key
         raise IronbenchError(
@@ -152,12 +193,13 @@ def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> Recorded:
             "that is less busy."
         )
     expected = str(session.experiment.request.expect.status)
-    done = _answered(loads[0].with_name("requests.csv.gz"), expected)
+    requests = read_requests(loads[0].with_name(REQUESTS))
+    done = [one.done_ns for one in requests if one.outcome == expected and one.done_ns is not None]
     segments = [
         msgspec.structs.replace(one, requests=sum(one.from_ns <= at < one.until_ns for at in done))
         for one in recorded.segments
     ]
-    return msgspec.structs.replace(
+    return host, msgspec.structs.replace(
         recorded,
         segments=segments,
         offered_rps=load.offered_rps,
@@ -167,15 +209,6 @@ def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> Recorded:
             due.experiment, due.side, [load], expect_saturation=session.experiment.expect_saturation
         ),
     )
-
-
-def _answered(path: Path, status: str) -> list[int]:
-    """Return when each request of the window was answered with the expected status."""
-    try:
-        with gzip.open(path, "rt", newline="") as file:
-            return [int(row["done_ns"]) for row in csv.DictReader(file) if row["outcome"] == status]
-    except (OSError, EOFError, KeyError, ValueError) as error:
-        raise IronbenchError(f"{path} is not the generator's list of requests: {error}.") from error
 
 
 def _directory(bundle: Path, run: PlannedRun) -> Path:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ironbench.errors import IronbenchError
+from ironbench.patterns import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     """Samples by stack, the outermost frame first."""
 
 NO_FRAME = "(no frame)"
+MAX_DIGITS = 15
+"""Of a count: more samples than that no recording has."""
 _LINE = re.compile(r":\d+\)$")
 
 
@@ -32,7 +34,7 @@ def parse(text: str, where: str) -> Counter[Stack]:
     found: Counter[Stack] = Counter()
     for number, line in enumerate(text.splitlines(), 1):
         stack, _, count = line.rpartition(" ")
-        if not count.isdigit():
+        if not (count.isascii() and count.isdigit() and len(count) <= MAX_DIGITS):
             raise IronbenchError(f"{where}, line {number}, is no stack with a count; record it again.")
         found[tuple(_LINE.sub(")", frame) for frame in (stack or NO_FRAME).split(";"))] += int(count)
     return found
@@ -53,7 +55,7 @@ def merge(several: Iterable[Stacks]) -> Counter[Stack]:
 
 def working(stacks: Stacks, waiting: str) -> Counter[Stack]:
     """Leave out the samples of threads that had nothing to do: whose innermost frame matches."""
-    pattern = _compiled(waiting)
+    pattern = compiled(waiting)
     return Counter({stack: count for stack, count in stacks.items() if not pattern.search(stack[-1])})
 
 
@@ -71,15 +73,10 @@ def share(stacks: Stacks, function: NamedFunction) -> float | None:
 
 def has(stack: Stack, function: NamedFunction) -> bool:
     """Whether a sample counts for a function."""
-    frames = _compiled(function.frames)
+    frames = compiled(function.frames)
     if not any(frames.search(frame) for frame in stack):
         return False
-    return not function.without or not any(map(_compiled(function.without).search, stack))
-
-
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
+    return not function.without or not any(map(compiled(function.without).search, stack))
 
 
 def speedscope(stacks: Stacks, name: str) -> dict:

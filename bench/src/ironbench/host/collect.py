@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import os
 import shutil
 import subprocess
-import tarfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ironbench.archive import pack
 from ironbench.collect.cgroup import LATE_S, Sample
 from ironbench.collect.sar import SECOND_NS
 from ironbench.errors import IronbenchError
@@ -101,7 +100,7 @@ def _collected(place: Place, go_on: Callable[[], None] | None) -> Collected:
         plan=place.session.plan,
         generator_exit=ended.generator_exit,
         started_ns=int(place.began.read_text()),
-        archive=_packed(place),
+        archive=pack(place.directory),
     )
     write_atomic(place.answer, msgspec.json.encode(answer))
     shutil.rmtree(place.directory)
@@ -253,17 +252,3 @@ def _write_slow_callbacks(place: Place, before: Snapshot) -> None:
         ]
     )
     place.slow_callbacks.write_text(text)
-
-
-def _packed(place: Place) -> bytes:
-    """Pack everything but the users, the spec and the token."""
-    left_here = {place.users.name, place.spec.name, place.duty.name}
-    packed = io.BytesIO()
-
-    def without_secrets(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        return None if member.name in left_here else member
-
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as archive:
-        for path in sorted(place.directory.iterdir()):
-            archive.add(path, arcname=path.name, filter=without_secrets)
-    return packed.getvalue()

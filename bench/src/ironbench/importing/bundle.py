@@ -18,7 +18,7 @@ from ironbench.collect import wrk2
 from ironbench.collect.sar import system_of
 from ironbench.cpus import parse_cpu_list
 from ironbench.errors import IronbenchError
-from ironbench.files import sync_directory, write_synced
+from ironbench.files import check_name, sync_directory, write_synced
 from ironbench.importing.describe import read_description
 from ironbench.importing.files import parse_window, read_bytes, read_sar, read_wrk2
 from ironbench.ingest import WRK2_LOG
@@ -69,7 +69,7 @@ def import_bundle(
         raise IronbenchError(f"{logs} is not a directory; give the one that the description's files are in.")
     described = read_description(describe)
     name = bundle_id or bundles.new_id(described.protocol)
-    bundles.check_id(name)
+    check_name(name)
     if (results / name).exists():
         raise IronbenchError(f"{results / name} exists already; choose another --id.")
     carried = _claims(described, study_dir)

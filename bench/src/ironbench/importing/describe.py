@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from ironbench.bundle import check_id
 from ironbench.errors import IronbenchError
+from ironbench.files import check_name
 from ironbench.importing.files import parse_window, read_bytes
 from ironbench.judge import WRK2
 from ironbench.records import SCHEMA, CoreLayout, Experiment, PlannedRun, Protocol, Record, Study
-from ironbench.refusal import why_refused
 from ironbench.study import check_study
+from ironbench.yaml_files import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,16 +107,13 @@ def read_description(path: Path) -> Description:
 
     Raises IronbenchError when it is none, or contradicts itself.
     """
-    try:
-        described = msgspec.yaml.decode(read_bytes(path), type=Description)
-    except msgspec.DecodeError as error:
-        raise IronbenchError(f"{path} does not describe logs: {why_refused(error, Description)}.") from error
+    described = decode(read_bytes(path), Description, path, "does not describe logs")
     if described.schema != SCHEMA:
         raise IronbenchError(
             f"{path} has schema {described.schema}, and this ironbench reads schema {SCHEMA} only."
         )
     check_study(described.as_study(), str(path))
-    check_id(described.host.name)
+    check_name(described.host.name)
     for number, run in enumerate(described.runs, 1):
         complaint = next(iter(_complaints(described, run)), None)
         if complaint:

@@ -17,6 +17,7 @@ from ironbench.layout.advice import Advice, Judged, advise, judge
 from ironbench.layout.findings import OWNERS
 from ironbench.layout.topology import understand
 from ironbench.records import SCHEMA, CoreLayout
+from ironbench.yaml_files import complaint, read_bytes
 
 if TYPE_CHECKING:
     import argparse
@@ -136,10 +137,13 @@ def _chosen(path: Path, recorded: Recorded) -> CoreLayout:
         where, told = "the recorded host", recorded.layout
     else:
         try:
-            where, told = str(path), yaml.safe_load(path.read_bytes())
+            raw = read_bytes(path)
+            if problem := complaint(raw):
+                raise IronbenchError(f"{path} is no core layout: {problem}.")
+            where, told = str(path), yaml.safe_load(raw)
         except OSError as error:
             raise IronbenchError(f"cannot read {path}: {error.strerror}.") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             problem = " ".join(str(error).split())
             raise IronbenchError(f"{path} is not YAML: {problem}.") from error
         told = told.get("core_layout") if isinstance(told, dict) else None

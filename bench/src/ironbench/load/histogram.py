@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import struct
 import zlib
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -27,6 +28,11 @@ DIGITS = 3
 _US_PER_MS = 1000
 _HEADER_BYTES = 8
 """Cookie and length, before the deflated part of the V2 compressed form."""
+_PAYLOAD = struct.Struct(">IIIIQQd")
+"""Cookie, length, offset, digits, lowest, highest and ratio, before the counts."""
+_COOKIE = 0x1C849303
+_MAX_PAYLOAD = 1024 * 1024
+"""Bytes of one histogram: its 28,672 counts take at most nine each."""
 
 
 class Histograms(Record, frozen=True, kw_only=True):
@@ -90,6 +96,7 @@ def total(encoded: list[str]) -> HdrHistogram:
     """Add up several encoded histograms; raises as ``merge`` does."""
     added = HdrHistogram(LOWEST, HIGHEST, DIGITS)
     for number, text in enumerate(encoded, 1):
+        check(text, f"Histogram {number} of {len(encoded)}")
         try:
             added.decode_and_add(text)
         except Exception as error:  # hdrh raises zlib, binascii, type and header errors of its own
@@ -121,14 +128,27 @@ def quantiles(histogram: HdrHistogram, shares: Sequence[float]) -> list[float]:
 
 
 def check(encoded: str, where: str) -> None:
-    """Raise IronbenchError, which names ``where``, when the text is not a whole encoded histogram.
+    """Raise IronbenchError, which names ``where``, when the text is not a whole encoded histogram of this module's range.
 
-    Its own checksum tells, at a small part of the cost of decoding it.
+    Its own checksum tells, at a small part of the cost of decoding it; nothing in it decides how much memory is taken.
     """
+    unpack = zlib.decompressobj()
     try:
-        zlib.decompress(base64.b64decode(encoded, validate=True)[_HEADER_BYTES:])
+        payload = unpack.decompress(base64.b64decode(encoded, validate=True)[_HEADER_BYTES:], _MAX_PAYLOAD)
     except (ValueError, zlib.error) as error:
         raise IronbenchError(f"{where} holds a histogram that is not whole ({error}).") from error
+    if not unpack.eof or len(payload) < _PAYLOAD.size:
+        raise IronbenchError(
+            f"{where} holds a histogram that is not whole (it is cut off, or much too large)."
+        )
+    cookie, length, offset, digits, lowest, highest, _ = _PAYLOAD.unpack_from(payload)
+    if cookie & ~0xF0 != _COOKIE or length != len(payload) - _PAYLOAD.size or offset:
+        raise IronbenchError(f"{where} holds a histogram that is no HdrHistogram V2.")
+    if (lowest, highest, digits) != (LOWEST, HIGHEST, DIGITS):
+        raise IronbenchError(
+            f"{where} holds a histogram of {lowest} to {highest} with {digits} digits, and those of ironbench are of "
+            f"{LOWEST} to {HIGHEST} microseconds with {DIGITS}."
+        )
 
 
 def summarise(histogram: HdrHistogram, censored: int = 0) -> Latency:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ironbench.records import Load
 
 
+MAX_REQUESTS = 5_000_000
+"""In one window: generator and controller keep each of them in memory, in about 0.2 kB."""
+
+
 def wrk2_refusals(
     load: Load, *, warmup_s: float, window_s: float, requests_file: str | None
 ) -> Iterator[str]:

@@ -11,7 +11,7 @@ import msgspec
 
 from ironbench.errors import IronbenchError
 from ironbench.records import SCHEMA, PublishedSeries, Record
-from ironbench.refusal import why_refused
+from ironbench.yaml_files import decode, read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,16 +219,13 @@ def load_published(directory: Path) -> Published | None:
 
 def _read(path: Path, kind: type[T]) -> T | None:
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise IronbenchError(f"cannot read {path}: {error.strerror}.") from error
-    try:
-        record = msgspec.yaml.decode(raw, type=kind)
-    except msgspec.DecodeError as error:
-        what = "tables" if kind is Tables else "runs"
-        raise IronbenchError(f"{path} does not hold published {what}: {why_refused(error, kind)}.") from error
+    what = "tables" if kind is Tables else "runs"
+    record = decode(raw, kind, path, f"does not hold published {what}")
     if record.schema != SCHEMA:
         raise IronbenchError(
             f"{path} has schema {record.schema}, and this ironbench reads schema {SCHEMA} only."

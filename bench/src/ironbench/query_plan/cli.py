@@ -70,6 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "seal", help="on the controller: keep the record on stdin, and print what it says"
     )
     seal.add_argument("bundle", type=Path)
+    seal.add_argument("--host", required=True, metavar="NAME", help="of the inventory, that measured")
     seal.set_defaults(func=_seal)
 
 
@@ -128,7 +129,7 @@ def _seal(args: argparse.Namespace) -> int:
     from ironbench.report.terminal import section_lines  # noqa: PLC0415
     from ironbench.verdict import judge_claims  # noqa: PLC0415
 
-    record = bundles.seal_query_plans(args.bundle, sys.stdin.buffer.read())
+    record = bundles.seal_query_plans(args.bundle, args.host, sys.stdin.buffer.read())
     claims = [claim for claim in bundles.read_claims(args.bundle)[0] if _is_on_query_plans(claim)]
     summary = summarise(record, claims)
     for section in summary_sections(summary):

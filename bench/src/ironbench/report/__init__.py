@@ -20,6 +20,7 @@ from ironbench.report.exports import benchmarks_txt, runs_csv, runs_parquet
 from ironbench.report.flames import read_flames
 from ironbench.report.model import first_rows
 from ironbench.report.svg import svg
+from ironbench.report.words import markdown, markdown_cell
 from ironbench.scorecard import make_results
 from ironbench.within import make_curves, make_strata, make_within
 
@@ -116,6 +117,6 @@ def render(document: Document, template: str, row_limit: int) -> str:
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    environment.filters["table_cell"] = lambda text: text.replace("\\", "\\\\").replace("|", "\\|")
+    environment.filters.update(prose=markdown, table_cell=markdown_cell)
     environment.globals.update(first_rows=first_rows, svg=svg, row_limit=row_limit)
     return environment.get_template(template).render(document=document)

@@ -58,12 +58,15 @@ def columns() -> list[Column]:
 
 
 def runs_csv(results: Results) -> str:
-    """Write all sealed runs as CSV with a header, one row each; numbers at full precision."""
+    """Write all sealed runs as CSV with a header, one row each; numbers at full precision.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     every = columns()
     writer.writerow([column.name for column in every])
-    writer.writerows([_cell(column.value(run)) for column in every] for run in results.runs)
+    writer.writerows([_cell(column.kind, column.value(run)) for column in every] for run in results.runs)
     return text.getvalue()
 
 
@@ -106,7 +109,14 @@ def _kinds(findings: Sequence[Finding]) -> str | None:
     return " ".join(dict.fromkeys(finding.kind for finding in findings)) or None
 
 
-def _cell(value: Value) -> str:
+_FORMULA = ("=", "+", "-", "@", "\t")
+"""With what a cell begins that a spreadsheet computes (OWASP, CSV injection); an apostrophe before it makes it text."""
+
+
+def _cell(kind: Kind, value: Value) -> str:
+    if kind == "text" and isinstance(value, str):
+        text = value.replace("\r", "")  # which csv does not quote
+        return f"'{text}" if text.lstrip(" \n").startswith(_FORMULA) else text
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from ironbench.flame.summary import MODE_TITLES, MODES, share_text
+from ironbench.patterns import compiled
 from ironbench.report.model import Box, Chart, Section, Table, Words
 from ironbench.report.svg import svg
 from ironbench.report.words import change
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator
 
     from ironbench.records import FlameDrawing, FlameSummary, Frame, Results, Share, SpyCost
@@ -163,7 +164,7 @@ def chart(drawing: FlameDrawing, summary: FlameSummary) -> Chart:
     marks: list[Mark] = [Words(x=4, y=17, text=drawing.title, css="fl-title")]
     largest = max((abs(_change(frame)) for frame in drawing.frames), default=0.0)
     whole = drawing.frames[0] if drawing.frames else None
-    named = [re.compile(function.frames) for function in summary.plan.spec.functions.values()]
+    named = [compiled(function.frames) for function in summary.plan.spec.functions.values()]
     for frame in drawing.frames:
         assert whole is not None
         x, width = frame.start * WIDTH, frame.width * WIDTH

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ironbench.report.model import first_rows
+from ironbench.report.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +22,9 @@ def render(document: Document) -> str:
     lines = [document.title, "=" * len(document.title), ""]
     if document.tallies:
         lines += [*(f"{count:4}  {what}" for what, count in document.tallies.items()), ""]
-    lines += [f"{name:<{width}}  {value}" for name, value in document.facts.items()]
+    lines += [f"{name:<{width}}  {one_line(value)}" for name, value in document.facts.items()]
     for flag in document.flags:
-        lines += ["", f"! {flag}"]
+        lines += ["", f"! {one_line(flag)}"]
     for section in document.sections:
         if section.terminal:
             lines += section_lines(section)
@@ -33,17 +34,17 @@ def render(document: Document) -> str:
 def section_lines(section: Section) -> Iterator[str]:
     """Give the lines of one section, after an empty one."""
     yield from ("", section.title, "-" * len(section.title))
-    yield from section.paragraphs
+    yield from map(one_line, section.paragraphs)
     if section.table:
         yield from _table(section.table)
-    yield from (f"  {note}" for note in section.notes)
+    yield from (f"  {one_line(note)}" for note in section.notes)
     yield from (f"  {command}" for command in section.commands)
 
 
 def _table(table: Table) -> Iterator[str]:
     shown, rest = first_rows(table, ROWS)
     kept = [column for column in range(len(table.header)) if column not in table.prose]
-    rows = [[row[column] for column in kept] for row in (table.header, *shown)]
+    rows = [[one_line(row[column]) for column in kept] for row in (table.header, *shown)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(

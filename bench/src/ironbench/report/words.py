@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ironbench.metrics import METRICS, PLAN_METRICS
@@ -19,6 +20,28 @@ CALLS = {
 }
 PACKED = "packed layout: no verdict"
 NO_VERDICT = "no verdict"
+
+
+_BREAKS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_LINK = re.compile(r"^(?=\[)|(?<=\])(?=[\[(])")
+"""Between the text of a link and where it leads, and where a definition of a link would begin."""
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks, so that what a host or a study says cannot begin a line of the report."""
+    return _BREAKS.sub(" ", text)
+
+
+def markdown(text: str) -> str:
+    """Escape a text for Markdown: it begins no line, no tag, and no link."""
+    return _LINK.sub(r"\\", _TAG.sub("&lt;", one_line(text)))
+
+
+def markdown_cell(text: str) -> str:
+    """Escape a text for a cell of a Markdown table."""
+    return markdown(text.replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`"))
 
 
 def number(value: float, *, sign: bool = False) -> str:
