@@ -89,7 +89,8 @@ def pack(directory: Path) -> bytes:
             if not may_be_packed(name) or path.is_symlink() or not path.is_file():
                 continue
             member = tarfile.TarInfo(name)
-            with path.open("rb") as file:
+            # The generator's directory belongs to its own account, and root packs it: no link is followed.
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - as below
                 status = os.fstat(file.fileno())
                 member.size, member.mtime, member.mode = status.st_size, int(status.st_mtime), 0o644
                 archive.addfile(member, file)

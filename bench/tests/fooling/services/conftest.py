@@ -124,7 +124,7 @@ class Bench:
         while not state["done"]:
             self.host("ready", "load", stdin=state["session"])
             turn = {"schema": SCHEMA, "session": state["session"], "after": state["after"]}
-            state = ironbench("seal", bundle, stdin=self.host("turn", stdin=turn))
+            state = ironbench("seal", bundle, "--host", "one", stdin=self.host("turn", stdin=turn))
             print(state["line"])
         return Path(bundle)
 
