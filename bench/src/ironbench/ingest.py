@@ -20,7 +20,17 @@ from ironbench.files import decode_record, read_record
 from ironbench.judge import Evidence, Generator, HostEvidence
 from ironbench.load.histogram import Histograms, check, encode, hgrm, merge, quantiles, total
 from ironbench.load.merged import Part, merge_results
-from ironbench.records import Clocks, Collected, Host, LoadResult, SearchResult, Session, Snapshot
+from ironbench.measured import FILE as MEASURED
+from ironbench.records import (
+    Clocks,
+    Collected,
+    Host,
+    LoadResult,
+    Measured,
+    SearchResult,
+    Session,
+    Snapshot,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -273,7 +283,14 @@ def _host_evidence(directory: Path, load: LoadResult, background: LoadResult | N
         cpu_check=[msgspec.structs.replace(item, host=host.name) for item in checks],
         mhz=mhz,
         unusable=unusable,
+        measured=read_measured(directory),
     )
+
+
+def read_measured(directory: Path) -> Measured | None:
+    """Read what a host tells of what it measured with, in a session's raw outputs; None where it does not."""
+    path = directory / MEASURED
+    return read_record(path, Measured) if path.is_file() else None
 
 
 def _loop_blocks(session: Session, directories: Sequence[Path], load: LoadResult) -> LoopBlocks | None:
