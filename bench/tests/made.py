@@ -244,10 +244,12 @@ def write_raw(
     late_share=0.0,
     slow_callbacks=None,
     search=None,
+    measured=None,
 ):
     """Write what one host leaves behind; the app uses ``app_share`` of each of its CPUs in the window.
 
-    It uses ``quiet_share`` of them in the quiet time before, and ``late_share`` in the second after. ``slow_callbacks`` makes the debug log of a session's app.
+    It uses ``quiet_share`` of them in the quiet time before, and ``late_share`` in the second after. ``slow_callbacks``
+    makes the debug log of a session's app; ``measured`` is the content of measured.json.
     """
     directory = raw / "box"
     rate = session.experiment.load.rate
@@ -274,6 +276,8 @@ def write_raw(
         (directory / "slow_callbacks.jsonl").write_bytes(slow_callbacks(session))
     if search is not None:
         (directory / "load/search.json").write_bytes(msgspec.json.encode(search))
+    if measured is not None:
+        (directory / "measured.json").write_text(json.dumps(measured))
     (directory / "journal.txt").write_text("")
     return raw
 
@@ -383,9 +387,9 @@ def handed_in(raw, *, started_ns=START - 25 * S):
 # --- bundles -----------------------------------------------------------------------------------
 
 
-def new_bundle(tmp_path, the_plan=None):
+def new_bundle(tmp_path, the_plan=None, claims=None):
     """Create a bundle outside of any git working tree."""
-    return bundles.create(tmp_path / "results", the_plan or plan(), study(), tmp_path)
+    return bundles.create(tmp_path / "results", the_plan or plan(), study(), tmp_path, claims=claims)
 
 
 def reseal(bundle, *paths):

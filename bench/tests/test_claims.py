@@ -32,7 +32,13 @@ def test_good_claims_round_trip(tmp_path):
         DIRECTION,
         RATIO,
         RECORD,
-        replace(DIRECTION, id="same", kind="mechanism", expects="same"),
+        replace(
+            DIRECTION,
+            id="same",
+            kind="mechanism",
+            expects="same",
+            comparison=replace(ME, metric="sum_cpu_ms"),
+        ),
     ]
     assert load_claims(written(tmp_path, *claims), study()).claims == claims
 

@@ -215,7 +215,7 @@ def own_bundle(tmp_path, made, claims=(CLAIM, NONE)):
     return bundle
 
 
-def handed_in(made, run, *, texts=None, gate=None, end_s=60, done_s=1.0):
+def handed_in(made, run, *, texts=None, gate=None, end_s=60, done_s=1.0, measured=None):
     """Make what one host hands in of a recording: a mode every 10 s, a request a second."""
     session = make_recording(made, run)
     load = load_result([50_000_000] * 60, first_send_ns=0, window_end_ns=end_s * S, drained_ns=61 * S)
@@ -244,6 +244,8 @@ def handed_in(made, run, *, texts=None, gate=None, end_s=60, done_s=1.0):
         "load/requests.csv.gz": gzip.compress("\n".join(rows).encode()),
         **{f"{mode}.7.folded": text.encode() for mode, text in texts.items()},
     }
+    if measured is not None:
+        content["measured.json"] = json.dumps({"schema": 1, "facts": measured}).encode()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for name, raw in content.items():

@@ -12,7 +12,7 @@ from ironbench.forecast import HostNoise, find_noise, make_forecast, read_noise,
 from ironbench.records import SCHEMA, Claim, Claims, Comparison, Protocol
 from ironbench.stats import ALPHA, smallest_effect
 
-from .made import LAYOUT, WINDOW_S, due, experiment, plan, replace, reseal, seal_next, study
+from .made import LAYOUT, WINDOW_S, due, experiment, plan, replace, seal_next, study
 
 SCATTER = {
     "baseline": (0.0, 0.0, 0.0, 0.0),
@@ -31,10 +31,13 @@ def asked(blocks, *, a_a=True, **changes):
     return plan("p", of=made, experiments=["signin"], variants=["baseline", "final"])
 
 
-def measured(tmp_path, name, the_plan, *, sealed=None, layout=None):
-    """Seal a whole plan whose app works as SCATTER has it."""
+def measured(tmp_path, name, the_plan, *, sealed=None, layout=None, created=""):
+    """Seal a whole plan whose app works as SCATTER has it; ``created`` is in place of this moment."""
     the_plan = replace(the_plan, id=name)
     bundle = bundles.create(tmp_path / "results", the_plan, study(), tmp_path)
+    if created:  # before the first run is sealed under it
+        manifest = replace(bundles.read_manifest(bundle), created=created)
+        (bundle / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     for _ in range(len(the_plan.runs) if sealed is None else sealed):
         run = due(bundle)
         share = 0.3 * math.exp(SCATTER[run.side][run.block - 1])
@@ -103,17 +106,12 @@ def test_a_run_with_an_instrument_fault_is_no_noise(tmp_path):
 def test_the_newest_bundle_with_enough_blocks_of_the_same_load_counts(tmp_path):
     results = tmp_path / "results"
     assert find_noise(results, asked(10)) == ({}, [])
-    measured(tmp_path, "three", asked(3))
+    measured(tmp_path, "three", asked(3), created="2026-01-07T00:00:00Z")
     assert find_noise(results, asked(10)) == ({}, []), "three blocks are too few"
-    measured(tmp_path, "four", asked(4))
+    measured(tmp_path, "four", asked(4), created="2026-01-06T00:00:00Z")
     other = asked(4, experiments={"signin": experiment(rate=4.0)})
-    measured(tmp_path, "other", other)
-    begun = measured(tmp_path, "begun", asked(4), sealed=3)
-    for age, name in enumerate(("begun", "other", "three", "four")):
-        manifest = bundles.read_manifest(results / name)
-        made = replace(manifest, created=f"2026-01-0{9 - age}T00:00:00Z")
-        (results / name / "manifest.json").write_bytes(msgspec.json.encode(made))
-        reseal(results / name, results / name / "manifest.json")
+    measured(tmp_path, "other", other, created="2026-01-08T00:00:00Z")
+    begun = measured(tmp_path, "begun", asked(4), sealed=3, created="2026-01-09T00:00:00Z")
     found, skipped = find_noise(results, asked(10))
     assert (found["signin"]["app_cpu_ms"].bundle, skipped) == ("four", [])
     (begun / "plan.json").write_text("{}")

@@ -8,12 +8,13 @@ from ironbench.plan import (
     in_words,
     make_session,
     next_run,
+    order_bias,
     pending,
     same_question,
     schedule,
     window_share,
 )
-from ironbench.records import SCHEMA, Finding, Protocol, Run
+from ironbench.records import SCHEMA, Finding, PlannedRun, Protocol, Run
 
 from .made import START, VARIANTS, WINDOW_S, S, load_result, plan, replace, study
 
@@ -221,6 +222,44 @@ def test_same_question():
     with_twins, without = plan("aa", of=TWINS), replace(TWINS.protocols["aa"], a_a=False)
     assert not same_question(with_twins, plan("aa", of=study(protocols={"aa": without})))
     assert same_question(with_twins, plan("aa", of=TWINS, seed=5))
-    assert same_question(plan(seed=1), replace(plan(seed=2, retries=3), id="other"))
+    assert same_question(plan(seed=1), replace(plan(seed=2, retries=3), id="other", seed_given=True))
     for other in (plan("short"), plan(variants=["final"]), plan(experiments=["me"])):
         assert not same_question(plan(), other)
+
+
+def ordered(*firsts):
+    """Make a plan of two variants with a block for each name, in which that one comes first."""
+    of = study(protocols={"long": Protocol(blocks=len(firsts), warmup_s=2, window_s=8)})
+    made = plan("long", experiments=["signin"], variants=["baseline", "final"], of=of)
+    runs = []
+    for block, first in enumerate(firsts, 1):
+        for variant in sorted(("baseline", "final"), key=lambda name, first=first: name != first):
+            runs.append(PlannedRun(position=len(runs) + 1, experiment="signin", block=block, variant=variant))
+    return replace(made, runs=runs, seed_given=True)
+
+
+@pytest.mark.parametrize(
+    ("baseline_first", "blocks", "biased"),
+    [
+        (10, 10, True),
+        (9, 10, True),
+        (8, 10, False),
+        (0, 10, True),
+        (6, 6, True),
+        (5, 5, False),
+        (3, 6, False),
+    ],
+)
+def test_a_given_order_is_held_against_chance(baseline_first, blocks, biased):
+    made = ordered(*["baseline"] * baseline_first, *["final"] * (blocks - baseline_first))
+    found = order_bias(made)
+    keys = {("signin", "baseline", "final"), ("signin", "final", "baseline")}
+    assert set(found) == (keys if biased else set())
+    assert len(set(found.values())) == int(biased)
+    if biased:
+        ahead = "baseline before final" if 2 * baseline_first > blocks else "final before baseline"
+        times = max(baseline_first, blocks - baseline_first)
+        assert found["signin", "final", "baseline"] == (
+            f"the seed 7 was given, and it puts {ahead} in {times} of {blocks} blocks of signin"
+        )
+    assert order_bias(replace(made, seed_given=False)) == {}

@@ -13,6 +13,7 @@ from ironbench.stats import (
     MIN_BLOCKS,
     POWER,
     Estimate,
+    binomial_p,
     blocks_for_effect,
     blocks_for_family,
     call,
@@ -364,3 +365,11 @@ def test_spread_knows_what_outliers_do_to_a_plan():
     assert there is not None
     assert here is not None
     assert there > 4 * here
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "p"),
+    [(10, 10, 2 / 1024), (0, 10, 2 / 1024), (9, 10, 22 / 1024), (5, 10, 1.0), (1, 1, 1.0), (0, 0, 1.0)],
+)
+def test_two_sided_binomial(successes, trials, p):
+    assert binomial_p(successes, trials) == pytest.approx(p)

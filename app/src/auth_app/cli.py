@@ -40,6 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     variants.add_argument("--json", action="store_true")
     check = command("check", _check, "See that settings, keys and variant would serve.")
     check.add_argument("--variant", required=True)
+    describe = command(
+        "describe", _describe, "Print what is installed, the settings, and a variant's levers."
+    )
+    describe.add_argument("--variant", required=True)
     serve = command("serve", _serve, "See that it would serve, and become the variant's server.")
     serve.add_argument("--variant", required=True)
     serve.add_argument("--host", default="127.0.0.1")
@@ -79,6 +83,12 @@ def _check(arguments: argparse.Namespace) -> None:
     from auth_app.wiring import check
 
     check(_settings(), levers_of(arguments.variant))
+
+
+def _describe(arguments: argparse.Namespace) -> None:
+    from auth_app.describe import describe
+
+    _print(describe(_settings(), levers_of(arguments.variant)))
 
 
 def _serve(arguments: argparse.Namespace) -> None:

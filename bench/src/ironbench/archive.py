@@ -34,7 +34,7 @@ _LOAD = (
 )
 PACKED = {
     "": (
-        r"(session|host|before|after|clocks|recording|sar)\.json",
+        r"(session|host|before|after|clocks|measured|recording|sar)\.json",
         r"(began|sar|generator|journal)\.txt",
         r"(cgroup|slow_callbacks)\.jsonl",
         r"sar\.bin",

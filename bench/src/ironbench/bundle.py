@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import importlib.metadata
 import os
 import shutil
@@ -41,10 +42,12 @@ from ironbench.ingest import (
     read_distribution,
     read_evidence,
     read_handed_in,
+    read_measured,
     refusing_nonsense,
     unfinished,
 )
 from ironbench.judge import judge, loads
+from ironbench.measured import agree, changes, facts_of, of_environment, sentence
 from ironbench.plan import ended, make_session, next_run, same_question
 from ironbench.published import Published
 from ironbench.records import (
@@ -58,6 +61,7 @@ from ironbench.records import (
     Imported,
     Lost,
     Manifest,
+    Measured,
     Plan,
     PlannedRun,
     QueryPlanRecord,
@@ -84,6 +88,9 @@ LOST = "lost"
 ATTEMPTS = "attempts"
 """Directory of the sessions that were handed out to the hosts: KEY/NUMBER.json."""
 QUERY_PLANS = "query_plans"
+DECLARED = ("manifest.json", "plan.json", CLAIMS, PUBLISHED)
+"""Files that say what is asked and claimed: written once, before the first run."""
+_SHA256 = 64
 _CREATING = ".creating"
 """End of a bundle's directory name until it is complete."""
 _LAST_WORDS = 500
@@ -112,7 +119,9 @@ class SessionLostError(IronbenchError):
         self.lost = lost
 
 
-DamageKind = Literal["unreadable", "other-schema", "foreign", "changed"]
+DamageKind = Literal["unreadable", "other-schema", "foreign", "changed", "other-measured"]
+"""``other-measured``: a run that did not measure what the first one did, or a file that says something else than when
+runs were sealed under it."""
 
 
 class _Reported(msgspec.Struct):
@@ -207,10 +216,19 @@ def create(  # noqa: PLR0913 - a bundle has this many parts
     return bundle
 
 
-def find_unfinished(results: Path, plan: Plan, *, seed: int | None, retries: int | None) -> Path | None:
+def find_unfinished(  # noqa: PLR0913 - what is asked has this many parts
+    results: Path,
+    plan: Plan,
+    *,
+    claims: Claims | None = None,
+    published: Published | None = None,
+    seed: int | None,
+    retries: int | None,
+) -> Path | None:
     """Return the newest bundle that asks what ``plan`` asks, if it has unsealed runs or lacks its last report.
 
-    A bundle whose plan has ended for good is not gone on with. ``seed`` and ``retries`` count only when they are given.
+    It must make the same claims, and hold them against the same published figures. A bundle whose plan has ended for
+    good is not gone on with. ``seed`` and ``retries`` count only when they are given.
     """
     alike = []
     for path in results.glob("*/plan.json"):
@@ -221,7 +239,8 @@ def find_unfinished(results: Path, plan: Plan, *, seed: int | None, retries: int
             other, manifest = read_plan(bundle), read_manifest(bundle)
         except IronbenchError:
             continue  # of another ironbench: not one to go on with
-        if same_question(plan, other) and seed in (None, other.seed) and retries in (None, other.retries):
+        same = same_question(plan, other) and _carries(bundle, claims, published)
+        if same and seed in (None, other.seed) and retries in (None, other.retries):
             alike.append((manifest.created, bundle.name, bundle))
     if not alike:
         return None
@@ -231,6 +250,12 @@ def find_unfinished(results: Path, plan: Plan, *, seed: int | None, retries: int
         return None
     open_ = next_run(contents.plan, contents.runs) or not _reported(newest, len(contents.runs))
     return newest if open_ else None
+
+
+def _carries(bundle: Path, claims: Claims | None, published: Published | None) -> bool:
+    """Whether a bundle holds these claims and published figures; one that is damaged is told when it goes on."""
+    carried, figures, damaged = read_claims(bundle)
+    return bool(damaged) or (carried, figures) == (claims.claims if claims else [], published)
 
 
 def _reported(bundle: Path, sealed: int) -> bool:
@@ -305,6 +330,13 @@ def read_contents(bundle: Path, *, whole: bool = True) -> Contents:
             raise IronbenchError(f"{bundle} is damaged: {complaint}; put back the one that was sealed.")
     told = _environments(bundle, sealed)
     found = [_run_in(bundle, plan, directory, sealed, whole=whole) for directory in _run_directories(bundle)]
+    runs = sorted((run for run in found if isinstance(run, Run)), key=lambda run: run.run.position)
+    runs, mixed = _of_one_kind(bundle, runs)
+    told |= {
+        host: damage
+        for host, facts in told.items()
+        if isinstance(facts, dict) and (damage := _other_host(host, facts, runs))
+    }
     losses = [
         _decoded(
             path,
@@ -319,12 +351,90 @@ def read_contents(bundle: Path, *, whole: bool = True) -> Contents:
     return Contents(
         manifest=manifest,
         plan=plan,
-        runs=sorted((run for run in found if isinstance(run, Run)), key=lambda run: run.run.position),
+        runs=runs,
         environment={host: facts for host, facts in told.items() if not isinstance(facts, Damage)},
-        damaged=[one for one in (*told.values(), *found, *losses, *mislaid) if isinstance(one, Damage)],
+        damaged=[
+            one for one in (*told.values(), *found, *mixed, *losses, *mislaid) if isinstance(one, Damage)
+        ],
         lost=[one for one in losses if isinstance(one, Lost)],
         attempts=attempts,
     )
+
+
+def _of_one_kind(bundle: Path, runs: list[Run]) -> tuple[list[Run], list[Damage]]:
+    """Split runs into those that measured one thing under the files that are there, and what is wrong with the rest."""
+    declared = declared_digests(bundle)
+    otherwise = {run.run.key: _otherwise(run, declared) for run in runs}
+    # A file that no run was sealed under was changed; one that only some were not is right, and they came from elsewhere.
+    changed = [name for name in DECLARED if runs and all(name in otherwise[run.run.key] for run in runs)]
+    damaged = [
+        Damage(
+            kind="other-measured",
+            detail=f"{name} is not what it was when the {len(runs)} runs were sealed",
+            move=name,
+        )
+        for name in changed
+    ]
+    known = []
+    for run in runs:
+        foreign = [name for name in otherwise[run.run.key] if name not in changed]
+        if foreign:
+            here = run_directory(bundle, run.run).relative_to(bundle).as_posix()
+            detail = f"{here} was sealed under another {foreign[0]}"
+            damaged.append(Damage(kind="other-measured", detail=detail, move=here))
+        # By what the runs are to be judged is not known where the plan was changed; without the claims' files it is.
+        elif not {"manifest.json", "plan.json"} & set(changed):
+            known.append(run)
+    kept, others = agree(known)
+    for run, found in others:
+        here = run_directory(bundle, run.run).relative_to(bundle).as_posix()
+        measured, before = (read_measured_of(bundle, one) for one in (run, found[0].since))
+        damaged.append(
+            Damage(
+                kind="other-measured",
+                detail=f"{here} did not measure what {found[0].since.run.key} did: {sentence(found, measured, before)}",
+                move=here,
+            )
+        )
+    return kept, damaged
+
+
+def declared_digests(bundle: Path) -> dict[str, str]:
+    """SHA-256 of the bundle's files that say what is asked and claimed, by name; of those that are there."""
+    found = {}
+    for name in DECLARED:
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = hashlib.sha256((bundle / name).read_bytes()).hexdigest()
+    return found
+
+
+def _otherwise(run: Run, declared: dict[str, str]) -> list[str]:
+    """Return the files that are not as they were when the run was sealed; none where it does not tell."""
+    if not run.declared:
+        return []
+    return [name for name in DECLARED if run.declared.get(name) != declared.get(name)]
+
+
+def read_measured_of(bundle: Path, run: Run) -> dict[str, Measured]:
+    """Read what the hosts told of a sealed run; what cannot be read is left out, for only digests decide."""
+    found = {}
+    for directory in sorted((run_directory(bundle, run.run) / "raw").glob("*/")):
+        with contextlib.suppress(IronbenchError):
+            if (told := read_measured(directory)) is not None:
+                found[directory.name] = told
+    return found
+
+
+def _other_host(host: str, told: dict, runs: Sequence[Run]) -> Damage | None:
+    """Say how a host's environment contradicts what the runs know of it."""
+    known = runs[0].measured.get(host, {}) if runs else {}
+    for fact, value in of_environment(told).items():
+        if fact in known and known[fact] != value:
+            name = f"environment/{host}.json"
+            short = fact if len(value) == _SHA256 else f"{fact} {value}"
+            detail = f"{name} tells of another {short} than the sealed runs were measured on"
+            return Damage(kind="other-measured", detail=detail, move=name)
+    return None
 
 
 def read_distributions(bundle: Path, runs: Sequence[Run]) -> tuple[dict[str, Distribution], list[Damage]]:
@@ -347,6 +457,15 @@ def read_claims(bundle: Path) -> tuple[list[Claim], Published | None, list[Damag
     claims, damage = _carried(bundle, CLAIMS, Claims, sealed)
     published, other = _carried(bundle, PUBLISHED, Published, sealed)
     return claims.claims if claims else [], published, [one for one in (damage, other) if one]
+
+
+def read_unchanged_claims(
+    bundle: Path, contents: Contents
+) -> tuple[list[Claim], Published | None, list[Damage]]:
+    """Read the same without what was changed after runs were sealed: nothing is claimed after the fact."""
+    claims, published, damaged = read_claims(bundle)
+    changed = {damage.move for damage in contents.damaged if damage.kind == "other-measured"}
+    return [] if CLAIMS in changed else claims, None if PUBLISHED in changed else published, damaged
 
 
 def read_query_plans(bundle: Path) -> tuple[list[QueryPlanRecord], list[Damage]]:
@@ -428,6 +547,11 @@ def read_environment(bundle: Path) -> dict[str, dict]:
 
 def _refusal(bundle: Path, damaged: list[Damage]) -> IronbenchError:
     first = damaged[0]
+    if first.move in DECLARED:
+        return IronbenchError(
+            f"{bundle} is damaged: {first.detail}; put {first.move} back as it was, or begin a new plan: what is asked and "
+            "claimed is said before the first run."
+        )
     again = {"environment": "its host tells it again", ATTEMPTS: "its plan goes on"}.get(
         first.move.partition("/")[0], "the run is measured again"
     )
@@ -582,10 +706,9 @@ def write_environment(bundle: Path, host: str, raw: bytes) -> bool:
             if _told(path, seals.read(bundle)) == told:
                 return False
             if _run_directories(bundle) and read_runs(bundle):  # raises if what was told before is damaged
-                raise IronbenchError(
-                    f"the environment of {host} is not what the sealed runs of {bundle} were measured in; "
-                    "put it back as it was or start a new plan."
-                )
+                raise _other_environment(bundle, host)
+        elif _run_directories(bundle) and _other_host(host, told, read_runs(bundle)):
+            raise _other_environment(bundle, host)
         encoded = msgspec.json.format(msgspec.json.encode(told, order="sorted"), indent=2) + b"\n"
         seals.append(bundle, {f"environment/{path.name}": seals.digest(encoded)})
         write_atomic(path, encoded)
@@ -615,6 +738,13 @@ def note_attempt(bundle: Path, session: Session, folder: str = ATTEMPTS) -> Atte
     return attempt
 
 
+def _other_environment(bundle: Path, host: str) -> IronbenchError:
+    return IronbenchError(
+        f"the environment of {host} is not what the sealed runs of {bundle} were measured in; "
+        "put it back as it was or start a new plan."
+    )
+
+
 def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
     """Judge the pending run from what the hosts handed in and seal it.
 
@@ -639,7 +769,9 @@ def seal_collected(bundle: Path, collected: list[Collected]) -> Run:
                 raise SessionLostError(_lose(bundle, plan, session.run, faults, room))
             with refusing_nonsense():
                 evidence = read_evidence(room / "raw")
-                run = _judged(plan, sealed, evidence, started_ns=min(one.started_ns for one in collected))
+                run = _judged(
+                    bundle, plan, sealed, evidence, started_ns=min(one.started_ns for one in collected)
+                )
                 latency = latency_log(room / "raw")
             return _place(bundle, run, room, latency)
         except (IronbenchError, OSError):
@@ -742,14 +874,23 @@ def seal(bundle: Path, raw: Path, *, started_ns: int | None) -> Run:
     with locked(bundle):
         sealed = _read_open(bundle)
         evidence = read_evidence(raw)
-        run = _judged(plan, sealed, evidence, started_ns=started_ns)
+        run = _judged(bundle, plan, sealed, evidence, started_ns=started_ns)
         hosts = [host.host.name for host in evidence.hosts]
         return put(bundle, run, raw, hosts, latency_log(raw))
 
 
-def _judged(plan: Plan, sealed: list[Run], evidence: Evidence, *, started_ns: int | None) -> Run:
+def _judged(
+    bundle: Path, plan: Plan, sealed: list[Run], evidence: Evidence, *, started_ns: int | None
+) -> Run:
     """Make the pending run of what was seen of it."""
     _check_pending(plan, sealed, evidence.session)
+    measured = {host.host.name: host.measured for host in evidence.hosts if host.measured is not None}
+    if found := changes(sealed, facts_of(measured)):
+        raise IronbenchError(
+            f"{evidence.session.run.key} was not sealed, for it did not measure what the sealed runs of {bundle} did: "
+            f"{sentence(found, measured, read_measured_of(bundle, found[0].since))}. Put that back as it was, and the plan goes "
+            "on where it stopped; or begin a new plan. The sealed runs are safe."
+        )
     faults, outcomes = judge(evidence)
     failed = [one for one in loads(evidence) if not one.result.gate.ok]
     if failed and not faults:
@@ -782,6 +923,8 @@ def _judged(plan: Plan, sealed: list[Run], evidence: Evidence, *, started_ns: in
         outcomes=outcomes,
         ironbench_version=version(),
         quiet={host.host.name: host.before.quiet for host in evidence.hosts if host.before.quiet is not None},
+        measured=facts_of(measured),
+        declared=declared_digests(bundle),
     )
 
 

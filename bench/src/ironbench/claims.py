@@ -13,6 +13,7 @@ from ironbench.metrics import METRICS, PLAN_METRICS
 from ironbench.published import RULES
 from ironbench.query_plan.summary import case_names
 from ironbench.records import SCHEMA, Claims
+from ironbench.verdict import MEASURED
 from ironbench.yaml_files import decode, read_bytes
 
 if TYPE_CHECKING:
@@ -73,10 +74,24 @@ def check_claims(claims: Claims, study: Study, where: str) -> None:
         raise IronbenchError(
             f"{where}: the id {twice[0]} is given to {counts[twice[0]]} claims; give each its own."
         )
+    compared: dict[tuple, str] = {}
     for claim in claims.claims:
-        complaint = next(_complaints(claim, study), None)
+        complaint = next(_complaints(claim, study), None) or _repeated(claim, compared)
         if complaint:
             raise IronbenchError(f"{where}: claim {claim.id!r} {complaint}.")
+
+
+def _repeated(claim: Claim, compared: dict[tuple, str]) -> str:
+    """Complain about a comparison that a claim of the same kind rests on already: of opposite ones, one always holds."""
+    one = claim.comparison
+    if one is None or claim.not_testable or claim.kind not in MEASURED:
+        return ""
+    kind = "ratio" if claim.kind == "ratio" else "test"
+    key = (kind, one.experiment, one.metric, frozenset((one.variant, one.against)))
+    first = compared.setdefault(key, claim.id)
+    if first == claim.id:
+        return ""
+    return f"rests on the same comparison as {first!r}; keep the one that was meant, for of several one may always hold"
 
 
 def _complaints(claim: Claim, study: Study) -> Iterator[str]:

@@ -193,23 +193,27 @@ def plan(args: argparse.Namespace) -> int:
         retries=1 if args.retries is None else args.retries,
         experiments=args.experiment,
         variants=args.variant,
+        seed_given=args.seed is not None,
     )
+    claims, published = load_claims(args.study, study), load_published(args.study)
     for name, experiment in made.experiments.items():
         for load in (experiment.load, *([experiment.background.load] if experiment.background else [])):
             for reason in share_refusals(load, args.generators):
                 raise IronbenchError(f"The experiment {name} cannot be run here: {reason}.")
     if args.show:
-        return _show(args, made, load_claims(args.study, study).claims)
+        return _show(args, made, claims.claims)
     found = None
     if args.resume:
-        found = bundles.find_unfinished(args.results, made, seed=args.seed, retries=args.retries)
+        found = bundles.find_unfinished(
+            args.results, made, claims=claims, published=published, seed=args.seed, retries=args.retries
+        )
     bundle = found or bundles.create(
         args.results,
         made,
         study,
         args.study,
-        claims=load_claims(args.study, study),
-        published=load_published(args.study),
+        claims=claims,
+        published=published,
     )
     kept = bundles.read_plan(bundle)
     contents = bundles.read_whole(bundle)

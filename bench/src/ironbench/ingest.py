@@ -26,7 +26,17 @@ from ironbench.judge import Evidence, Generator, HostEvidence
 from ironbench.load.histogram import Histograms, check, encode, hgrm, merge, quantiles, total
 from ironbench.load.limits import MAX_REQUESTS
 from ironbench.load.merged import Part, merge_results
-from ironbench.records import Clocks, Collected, Host, LoadResult, SearchResult, Session, Snapshot
+from ironbench.measured import FILE as MEASURED
+from ironbench.records import (
+    Clocks,
+    Collected,
+    Host,
+    LoadResult,
+    Measured,
+    SearchResult,
+    Session,
+    Snapshot,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -348,7 +358,15 @@ def _host_evidence(directory: Path, load: LoadResult, background: LoadResult | N
         cpu_check=[msgspec.structs.replace(item, host=host.name) for item in checks],
         mhz=mhz,
         unusable=unusable,
+        measured=read_measured(directory),
     )
+
+
+def read_measured(directory: Path) -> Measured | None:
+    """Read what a host tells of what it measured with, in a session's raw outputs; None where it does not."""
+    path = directory / MEASURED
+    # Digests have many digits, and are no numbers.
+    return decode_record(_read_bytes(path, _MAX_RECORD), Measured, str(path)) if path.is_file() else None
 
 
 def _loop_blocks(session: Session, directories: Sequence[Path], load: LoadResult) -> LoopBlocks | None:

@@ -18,6 +18,7 @@ from ironbench.records import (
     Load,
     LoadResult,
     LoopBlocks,
+    Measured,
     Record,
     RequestTemplate,
     SearchResult,
@@ -45,6 +46,8 @@ class HostEvidence(Record, frozen=True, kw_only=True):
     mhz: float | None
     unusable: list[str]
     """Raw outputs of this host's observers that are missing or do not cover the window, and why."""
+    measured: Measured | None = None
+    """None: the host does not tell."""
 
 
 class Generator(Record, frozen=True, kw_only=True):

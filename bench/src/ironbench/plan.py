@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import statistics
+from itertools import permutations
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from ironbench.cells import as_side
 from ironbench.records import QUIET_AFTER_S, SCHEMA, Pending, Plan, PlannedRun, Run, Session, Study, side_name
+from ironbench.stats import ALPHA, binomial_p
 from ironbench.study import first_variant, select
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def make_plan(  # noqa: PLR0913 - a plan has this many independent inputs
     retries: int,
     experiments: list[str],
     variants: list[str],
+    seed_given: bool = False,
 ) -> Plan:
     """Plan the chosen experiments in randomised, interleaved blocks.
 
@@ -80,6 +83,7 @@ def make_plan(  # noqa: PLR0913 - a plan has this many independent inputs
         window_s=rules.window_s,
         retries=retries,
         runs=runs,
+        seed_given=seed_given,
     )
 
 
@@ -107,9 +111,39 @@ def same_question(one: Plan, other: Plan) -> bool:
         runs = sorted(
             (msgspec.structs.replace(run, position=0) for run in plan.runs), key=lambda run: run.key
         )
-        return msgspec.structs.replace(plan, id="", seed=0, retries=0, runs=runs)
+        return msgspec.structs.replace(plan, id="", seed=0, seed_given=False, retries=0, runs=runs)
 
     return asked(one) == asked(other)
+
+
+def order_bias(plan: Plan) -> dict[tuple[str, str, str], str]:
+    """Say where a given seed puts one side of a pair before the other too often for chance.
+
+    By experiment, side and other side, both ways round; empty for a drawn seed, of which chance is all that there is.
+    The test is the exact two-sided binomial one over the blocks: drift over the time of a block would favour the side
+    that always comes first, or last.
+    """
+    if not plan.seed_given:
+        return {}
+    first: dict[tuple[str, str], dict[int, int]] = {}
+    for run in plan.runs:
+        first.setdefault((run.experiment, run.side), {}).setdefault(run.block, run.position)
+    found = {}
+    for (experiment, side), (other_experiment, other) in permutations(first, 2):
+        if experiment != other_experiment:
+            continue
+        here, there = first[experiment, side], first[experiment, other]
+        blocks = here.keys() & there.keys()
+        before = sum(here[block] < there[block] for block in blocks)
+        if binomial_p(before, len(blocks)) < ALPHA:
+            ahead, behind, times = (
+                (side, other, before) if 2 * before > len(blocks) else (other, side, len(blocks) - before)
+            )
+            found[experiment, side, other] = (
+                f"the seed {plan.seed} was given, and it puts {ahead} before {behind} in {times} of {len(blocks)} blocks "
+                f"of {experiment}"
+            )
+    return found
 
 
 def schedule(plan: Plan, sealed: Sequence[Run]) -> list[PlannedRun]:

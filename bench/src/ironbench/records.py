@@ -308,6 +308,8 @@ class Plan(Record, frozen=True, kw_only=True):
     window_s: float
     retries: int
     runs: list[PlannedRun]
+    seed_given: bool = False
+    """True: whoever made the plan gave the seed. False: it was drawn, or an earlier ironbench made the plan."""
 
 
 # --- host: where it runs -----------------------------------------------------------------------
@@ -339,6 +341,12 @@ class Service(Record, frozen=True, kw_only=True):
     slice: str = ""
     """Of systemd, in which the service's container is alone; the unit then runs the container engine's client, and both
     are named alike. Empty: the unit's processes are the service."""
+    settings: list[str] = []
+    """Argv that prints the settings that the running service works with: one JSON object, or a line each of name, tab
+    and value. Empty: it has none to tell."""
+    settings_login: dict[str, str] = {}
+    """What that command logs in with, for it must not be on a command line: environment variable -> file, for root alone,
+    that holds its value."""
 
 
 class HostCommands(Record, frozen=True, kw_only=True):
@@ -351,6 +359,9 @@ class HostCommands(Record, frozen=True, kw_only=True):
     prepare: list[str]
     one_worker: dict[str, str] = {}
     """Environment of the app's unit with which it has one worker."""
+    describe: list[str] = []
+    """Prints what the app is: one JSON object of texts and of objects of texts, of which ``variant`` holds what is of
+    this variant alone. No secrets. Empty: nothing tells."""
 
 
 class Host(Record, frozen=True, kw_only=True):
@@ -538,6 +549,16 @@ class Hold(Record, frozen=True, kw_only=True):
     """Whether the plan stops and starts the app."""
     longest_s: float = 0.0
     """What the plan's longest step may take in which it gives the host no sign of life."""
+
+
+class Measured(Record, frozen=True, kw_only=True):
+    """measured.json: what a host ran in a session, read back from what runs (``ironbench.measured``)."""
+
+    schema: int
+    facts: dict[str, str]
+    """Short values, and SHA-256 of settings, by name."""
+    settings: dict[str, dict[str, str]] = {}
+    """What such a digest is of, by the fact's name; without secrets."""
 
 
 class ClockReading(Record, frozen=True, kw_only=True):
@@ -993,6 +1014,10 @@ class Run(Record, frozen=True, kw_only=True):
     ironbench_version: str
     quiet: dict[str, QuietNow] = {}
     """By host, before the load; a host is absent where its snapshot does not tell."""
+    measured: dict[str, dict[str, str]] = {}
+    """Facts of what was measured, by host and name: as Measured.facts. Empty where an earlier ironbench sealed it."""
+    declared: dict[str, str] = {}
+    """SHA-256, when it was sealed, of the bundle's files that say what is asked and claimed; empty likewise."""
     files: dict[str, int] = {}
     """Bytes of the other files of the run's directory when it was sealed, by path; empty where an earlier
     ironbench sealed it."""
@@ -1478,6 +1503,8 @@ class Recorded(Record, frozen=True, kw_only=True):
     """Of the window, unexpected statuses and wrong bodies among them; these four are known when the recording is
     sealed."""
     conduct: Conduct | None = None
+    measured: dict[str, dict[str, str]] = {}
+    """As Run.measured."""
 
 
 class FlamePending(Record, frozen=True, kw_only=True):
@@ -1773,6 +1800,18 @@ class CheckSummary(Record, frozen=True, kw_only=True):
     """Median standard error of one run's difference by sar's sampling alone."""
 
 
+class LeftOutClaims(Record, frozen=True, kw_only=True):
+    """Claims of the study that rest on a test and that the plan does not measure."""
+
+    claims: int
+    experiments: list[str]
+    """Which they rest on."""
+    family: int
+    """Comparisons that Holm's correction ran over."""
+    whole_family: int
+    """Over which it would have run with all of them."""
+
+
 class Results(Record, frozen=True, kw_only=True):
     """results.json: everything that the report shows, computed from the bundle alone."""
 
@@ -1781,6 +1820,10 @@ class Results(Record, frozen=True, kw_only=True):
     manifest: Manifest
     baseline: str
     seed: int
+    seed_given: bool = False
+    """As Plan.seed_given."""
+    order_bias: list[str] = []
+    """Where a given seed puts one side of a comparison first too often for chance, a sentence each."""
     blocks: int
     retries: int
     warmup_s: float
@@ -1804,6 +1847,8 @@ class Results(Record, frozen=True, kw_only=True):
     noise: list[Noise] = []
     effects: list[Effect] = []
     claims: list[Verdict] = []
+    left_out_claims: LeftOutClaims | None = None
+    """None where the plan measures all that the claims rest on."""
     published: list[PublishedSeries] = []
     """Of the study's publication, where the bundle carries its logs' figures."""
     curves: list[Curve] = []
@@ -1821,5 +1866,7 @@ class Results(Record, frozen=True, kw_only=True):
     """By host, as the host told it."""
     quiet: list[str] = []
     """Sentences on hosts that were quiet for a part of the plan only; empty: what each told is true of every run."""
+    measured: dict[str, dict[str, str]] = {}
+    """As Run.measured, of all runs together."""
     reproduce: list[str]
     """Commands."""

@@ -31,7 +31,7 @@ from ironbench.metrics import (
     percentile_shown,
     sum_cpu_ms,
 )
-from ironbench.plan import ended, schedule, window_share
+from ironbench.plan import ended, order_bias, schedule, window_share
 from ironbench.published import published_series
 from ironbench.records import (
     SCHEMA,
@@ -51,7 +51,7 @@ from ironbench.records import (
 )
 from ironbench.redone import Redone
 from ironbench.study import first_variant
-from ironbench.verdict import asked, judge_claims
+from ironbench.verdict import asked, judge_claims, left_out
 from ironbench.withheld import conducts, unfinished_plan, withhold, withhold_noise
 from ironbench.within import placement
 
@@ -136,6 +136,8 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         manifest=manifest,
         baseline=plan.baseline,
         seed=plan.seed,
+        seed_given=plan.seed_given,
+        order_bias=_sentences(order_bias(plan)),
         blocks=max((run.block for run in plan.runs), default=0),
         retries=plan.retries,
         warmup_s=plan.warmup_s,
@@ -152,6 +154,9 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         noise=noise,
         effects=effects,
         claims=verdicts,
+        left_out_claims=left_out(
+            claims, plan, {effect.comparison.experiment for effect in effects if effect.packed}
+        ),
         published=published_series(published),
         blocked=blocked_loops(plan, counted),
         searched=searches(counted),
@@ -160,6 +165,7 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         flame_graphs=flame_graphs,
         layout=_layouts(runs),
         environment=environment,
+        measured=_measured(runs),
         reproduce=_commands(manifest, plan, with_claims=bool(claims))
         if plan.runs
         else _other_playbooks(manifest, plan, query_plans, flame_graphs),
@@ -402,6 +408,19 @@ def _layouts(runs: Sequence[Run]) -> dict[str, CoreLayout]:
     for run in runs:
         layouts.update(run.layout)
     return dict(sorted(layouts.items()))
+
+
+def _measured(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for run in runs:
+        for host, facts in run.measured.items():
+            found.setdefault(host, {}).update(facts)
+    return {host: dict(sorted(facts.items())) for host, facts in sorted(found.items())}
+
+
+def _sentences(bias: dict[tuple[str, str, str], str]) -> list[str]:
+    """Tell each pair once."""
+    return [f"{why[0].upper()}{why[1:]}." for why in dict.fromkeys(bias.values())]
 
 
 def _commands(manifest: Manifest, plan: Plan, *, with_claims: bool) -> list[str]:

@@ -245,6 +245,13 @@ def _doubled_ranks(magnitudes: list[float]) -> list[int]:
     return [found[magnitude] for magnitude in magnitudes]
 
 
+def binomial_p(successes: int, trials: int) -> float:
+    """Return the exact two-sided p of so many successes where each trial succeeds with probability one half."""
+    extreme = max(successes, trials - successes)
+    tail = sum(math.comb(trials, k) for k in range(extreme, trials + 1))
+    return min(1.0, 2 * tail / 2**trials)
+
+
 def holm(ps: Sequence[float]) -> list[float]:
     """Return each p after Holm's step-down correction.
 

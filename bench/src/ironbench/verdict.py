@@ -20,7 +20,7 @@ from ironbench.flame.summary import judge_share
 from ironbench.metrics import METRICS, MIN_ABOVE, PLAN_METRICS
 from ironbench.published import judge_record
 from ironbench.query_plan.summary import judge_scan
-from ironbench.records import Verdict
+from ironbench.records import LeftOutClaims, Verdict
 from ironbench.stats import ALPHA, MIN_BLOCKS, MIN_MARGIN, blocks_for_family, farthest, holm
 from ironbench.withheld import gross_of
 
@@ -68,6 +68,36 @@ def family(claims: Iterable[Claim], plan: Plan, packed: Collection[str] = ()) ->
         if one.experiment not in packed or not _needs_own_cpus(one.metric):
             found.setdefault(_key(one), one)
     return list(found.values())
+
+
+def left_out(claims: Sequence[Claim], plan: Plan, packed: Collection[str] = ()) -> LeftOutClaims | None:
+    """Tell which claims that rest on a test the plan leaves out; None where it measures all that they rest on.
+
+    ``packed`` is as in ``family``. On such a host no experiment that was left out would have tested latency either.
+    """
+    missing = [
+        claim
+        for claim in claims
+        if claim.kind in TESTED
+        and claim.comparison is not None
+        and not claim.not_testable
+        and claim.comparison.metric in METRICS
+        and _absent(claim, plan)
+    ]
+    if not plan.runs or not missing:
+        return None
+    measured = family(claims, plan, packed)
+    whole = {_key(one) for one in measured} | {
+        _key(claim.comparison)
+        for claim in missing
+        if claim.comparison and not (packed and _needs_own_cpus(claim.comparison.metric))
+    }
+    return LeftOutClaims(
+        claims=len(missing),
+        experiments=list(dict.fromkeys(claim.comparison.experiment for claim in missing if claim.comparison)),
+        family=len(measured),
+        whole_family=len(whole),
+    )
 
 
 def judge_claims(  # noqa: PLR0913 - claims rest on this many kinds of evidence

@@ -10,7 +10,7 @@ import pytest
 from ironbench.flame.stacks import parse
 from ironbench.host import proc
 from ironbench.host.one_worker import NAME, RUNTIME
-from ironbench.host.record import PY_SPY, workers
+from ironbench.host.record import PY_SPY
 from ironbench.records import Recorded, Recording, SpyMode
 
 from .conftest import Bench, describe_host, describe_session, show, unpack, until
@@ -106,7 +106,7 @@ def test_workers_are_not_their_supervisor(machine):
     try:
         cgroup = proc.unified_mount() / show(unit, "ControlGroup").lstrip("/")
         until(lambda: len(proc.cgroup_pids(cgroup)) == 2, "the child")
-        (found,) = workers(cgroup)
+        (found,) = proc.workers(cgroup)
         assert found != int(show(unit, "MainPID"))
     finally:
         subprocess.run(["systemctl", "stop", unit], check=True)

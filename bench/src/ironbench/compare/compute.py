@@ -1,4 +1,9 @@
-"""From the results of several bundles to what they say together: pure."""
+"""From the results of several bundles to what they say together: pure.
+
+A call needs paired blocks, which two bundles do not share: a bundle is one visit to its hosts, and its sessions do not
+tell a change between two versions from one between two days. So bundles are set beside each other, and nothing is called
+between them.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,12 @@ from ironbench.compare.price import Priced, priced
 from ironbench.compare.shift import Shift, shift
 from ironbench.metrics import METRICS
 from ironbench.records import SCHEMA, Call, Comparison, Effect, Record, VerdictWord
-from ironbench.stats import MIN_MARGIN, Estimate, call
 from ironbench.study import first_variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ironbench.records import Results, RunFigures
+    from ironbench.records import Claim, RunFigures
 
 DEFAULT_METRICS = ("app_cpu_ms", "database_cpu_ms", "sum_cpu_ms", "latency_mean", "latency_p90")
 
@@ -59,17 +63,16 @@ class Between(Record, frozen=True, kw_only=True):
     medians: list[float | None]
     """Over sessions, by bundle; None where the comparison is refused."""
     sessions: list[int]
-    shifts: list[Shift | None]
-    """Each bundle's sessions over the first's; None for the first, and where there is nothing to compare."""
-    margin: float
-    """As Effect.margin, of the noisiest bundle."""
-    calls: list[Call | None]
-    """None: no verdict."""
+    ratios: list[float | None]
+    """Each bundle's sessions over the first's (Hodges-Lehmann); None for the first, and where there is nothing to
+    compare. Without an interval or a call: the sessions of a bundle say nothing of what differs from visit to visit."""
 
 
 class ClaimBeside(Record, frozen=True, kw_only=True):
     id: str
     says: str
+    differs: list[str]
+    """What is not the same in another bundle's claim of this id, by the fields of a claim; each is then a row."""
     words: list[VerdictWord | None]
     """By bundle; None where its study does not have the claim."""
     everywhere: str
@@ -85,7 +88,7 @@ class Compared(Record, frozen=True, kw_only=True):
     effects: list[Beside]
     claims: list[ClaimBeside]
     refused: list[str]
-    """Why there is no verdict on absolute times, a sentence each."""
+    """Why absolute times are not set beside each other, a sentence each."""
     between: list[Between]
     priced: list[Priced]
     """Empty where no bundle tells what its machines cost."""
@@ -183,19 +186,40 @@ def _needs_own_cpus(metric: str) -> bool:
 
 
 def _claims(sides: Sequence[Side]) -> list[ClaimBeside]:
-    words: list[dict[str, VerdictWord]] = [
-        {verdict.claim.id: verdict.word for verdict in side.results.claims} for side in sides
+    """Set the words on each claim side by side; claims match by all that they say, and not by their id alone."""
+    words: list[list[tuple[Claim, VerdictWord]]] = [
+        [(verdict.claim, verdict.word) for verdict in side.results.claims] for side in sides
     ]
-    says = {verdict.claim.id: verdict.claim.says for side in sides for verdict in side.results.claims}
+    by_id: dict[str, list[Claim]] = {}
+    for claim, _ in (one for known in words for one in known):
+        alike = by_id.setdefault(claim.id, [])
+        if claim not in alike:
+            alike.append(claim)
+    found = []
+    for name, alike in by_id.items():
+        for claim in alike:
+            row: list[VerdictWord | None] = [
+                next((word for one, word in known if one == claim), None) for known in words
+            ]
+            if any(word not in (None, "not testable here") for word in row):
+                everywhere = _everywhere(row) if len(alike) == 1 else "not the same claim everywhere"
+                found.append(
+                    ClaimBeside(
+                        id=name,
+                        says=claim.says,
+                        differs=_differing_fields(alike),
+                        words=row,
+                        everywhere=everywhere,
+                    )
+                )
+    return found
+
+
+def _differing_fields(claims: Sequence[Claim]) -> list[str]:
     return [
-        ClaimBeside(
-            id=name,
-            says=text,
-            words=[known.get(name) for known in words],
-            everywhere=_everywhere([known.get(name) for known in words]),
-        )
-        for name, text in says.items()
-        if any(known.get(name) not in (None, "not testable here") for known in words)
+        name
+        for name in type(claims[0]).__struct_fields__
+        if any(getattr(claim, name) != getattr(claims[0], name) for claim in claims)
     ]
 
 
@@ -214,7 +238,7 @@ def _everywhere(words: Sequence[VerdictWord | None]) -> str:
 
 
 def _sentence(why: str, other: Side) -> str:
-    return f"No verdict on absolute times of {other.letter}: {why}; the ratios above compare what can be compared."
+    return f"No absolute times of {other.letter}: {why}; the ratios above compare what can be compared."
 
 
 def _other_questions(sides: Sequence[Side], factor: str) -> list[str]:
@@ -226,7 +250,7 @@ def _other_questions(sides: Sequence[Side], factor: str) -> list[str]:
             differing = other_question(name, sides[0], other)
             if differing:
                 why = f"it asks something else of {name} ({', '.join(differing)})"
-                sentences.append(f"No verdict on absolute times of {other.letter} in {name}: {why}.")
+                sentences.append(f"No absolute times of {other.letter} in {name}: {why}.")
     return sentences
 
 
@@ -248,7 +272,7 @@ def _between(sides: Sequence[Side], metrics: Sequence[str], factor: str) -> list
                     for ok, side in zip((True, *allowed), sides, strict=True)
                 ]
                 if figures[0] and any(figures[1:]):
-                    found.append(_one(sides, (name, metric, variant), figures))
+                    found.append(_one((name, metric, variant), figures))
     return found
 
 
@@ -260,45 +284,16 @@ def _allowed(name: str, first: Side, other: Side, factor: str) -> bool:
     )
 
 
-def _one(sides: Sequence[Side], what: tuple[str, str, str], figures: Sequence[Sequence[float]]) -> Between:
+def _one(what: tuple[str, str, str], figures: Sequence[Sequence[float]]) -> Between:
     name, metric, variant = what
-    margin = max(MIN_MARGIN, *(_floor(side.results, name, metric) for side in sides))
     shifts = [shift(figures[0], others) for others in figures[1:]]
-    packed = any(layout.packed for side in sides for layout in side.results.layout.values())
-    silent = packed and _needs_own_cpus(metric)
     return Between(
         experiment=name,
         metric=metric,
         variant=variant,
         medians=[statistics.median(group) if group else None for group in figures],
         sessions=[len(group) for group in figures],
-        shifts=[None, *shifts],
-        margin=margin,
-        calls=[None, *(None if one is None or silent else _shift_call(one, margin) for one in shifts)],
-    )
-
-
-def _shift_call(found: Shift, margin: float) -> Call:
-    estimate = Estimate(
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        coverage=found.coverage,
-        blocks=min(found.sessions),
-    )
-    return call(estimate, margin)
-
-
-def _floor(results: Results, experiment: str, metric: str) -> float:
-    """Return the noise floor of an A/A of this experiment; 0 where there was none."""
-    return max(
-        (
-            noise.floor
-            for noise in results.noise
-            if noise.floor is not None
-            and (noise.effect.comparison.experiment, noise.effect.comparison.metric) == (experiment, metric)
-        ),
-        default=0.0,
+        ratios=[None, *(None if one is None else one.value for one in shifts)],
     )
 
 

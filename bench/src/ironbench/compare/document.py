@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ironbench.report.model import Document, Section, Table
-from ironbench.report.words import CALLS, call_text, change, effect_text, number, sides_text
+from ironbench.report.words import call_text, change, effect_text, number, sides_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ironbench.records import Effect
 
 NOTHING = "-"
+NO_CALL = (
+    "No call between bundles: each is one visit to its hosts, and sessions of one visit do not tell a change between two "
+    "versions from one between two days. To know whether one is cheaper, make both sides of one plan."
+)
 
 
 def make_document(compared: Compared) -> Document:
@@ -100,8 +104,8 @@ def _effects(compared: Compared) -> Section:
                 "%. Within 2 %, or within the noise floor of an A/A if that is wider, there is no difference."
             ),
             (
-                f"Over {first}: the effect there over the effect in {first}, from the blocks of both; an interval "
-                "that holds 0 % finds no difference between the two."
+                f"Over {first}: the effect there over the effect in {first}, from the blocks of both. Its interval "
+                "holds the noise of the blocks alone, and not what differs from visit to visit."
             ),
         ],
     )
@@ -131,10 +135,19 @@ def _shift(found: Shift | None) -> str:
     return f"{text} ({100 * (found.low - 1):+.1f}..{100 * (found.high - 1):+.1f})"
 
 
+def _other_claims(compared: Compared) -> Iterator[str]:
+    for one in {one.id: one for one in compared.claims if one.differs}.values():
+        yield (
+            f"{one.id} is not the same claim in all bundles ({', '.join(one.differs)} differ): each stands by itself, and a "
+            "verdict on one says nothing of the other."
+        )
+
+
 def _claims(compared: Compared) -> Iterator[Section]:
     if compared.claims:
         yield Section(
             title="Claims",
+            paragraphs=list(_other_claims(compared)),
             table=Table(
                 header=["Claim", "It says", "Everywhere?", *_letters(compared)],
                 rows=[
@@ -206,14 +219,8 @@ def _between(compared: Compared) -> Section:
         ),
         notes=[
             "Median over the sessions, and their number.",
-            (
-                f"Over {first}: Hodges-Lehmann shift of the logarithms with the exact Mann-Whitney interval of 95 %; "
-                "the sessions of two bundles are not paired."
-            ),
-            (
-                "The interval holds the noise of sessions only. What else was different between the two times is in "
-                "the factor, and nothing here tells it from the change: look at a variant that did not change."
-            ),
+            f"Over {first}: Hodges-Lehmann shift of the logarithms; the sessions of two bundles are not paired.",
+            NO_CALL,
         ],
     )
 
@@ -223,10 +230,5 @@ def _between_row(one: Between) -> list[str]:
         NOTHING if median is None else f"{number(median)} ({count})"
         for median, count in zip(one.medians, one.sessions, strict=True)
     ]
-    found = [
-        _shift(moved)
-        if call is None or moved is None or moved.low is None
-        else f"{_shift(moved)}: {CALLS[call]}"
-        for moved, call in zip(one.shifts[1:], one.calls[1:], strict=True)
-    ]
+    found = [NOTHING if ratio is None else change(ratio) for ratio in one.ratios[1:]]
     return [one.experiment, one.metric, one.variant, *figures, *found]

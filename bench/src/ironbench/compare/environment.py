@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import field
 
+from ironbench.errors import IronbenchError
+from ironbench.measured import HOST_FACTS, is_of_variant
 from ironbench.records import CoreLayout, Record
 
 if TYPE_CHECKING:
@@ -26,6 +30,10 @@ class Side(Record, frozen=True, kw_only=True):
     path: str
     results: Results
     plan: Plan
+    sealed: frozenset[str] = frozenset()
+    """What tells its sealed runs from all others, wherever the bundle lies."""
+    settings: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    """What the digests of ``Results.measured`` are of, by host and fact, where the bundle tells."""
 
 
 class Difference(Record, frozen=True, kw_only=True):
@@ -49,7 +57,38 @@ def differences(sides: Sequence[Side]) -> list[Difference]:
         where = "host " + " / ".join(dict.fromkeys(host or UNKNOWN for host in hosts))
         facts = [host_facts(side, host) if host else {} for side, host in zip(sides, hosts, strict=True)]
         found += _differing(where, facts)
+        found += _differing(where, _measured(sides, hosts))
     return found
+
+
+def _measured(sides: Sequence[Side], hosts: Sequence[str | None]) -> list[dict[str, str]]:
+    """Return the facts that sessions were measured with; of digests that differ, the settings, where all tell them."""
+    known = [side.results.measured.get(host or "", {}) for side, host in zip(sides, hosts, strict=True)]
+    if not all(known):
+        return [{"what ran": "read back" if facts else UNKNOWN} for facts in known]
+    found: list[dict[str, str]] = [{} for _ in sides]
+    for fact in _names(known):
+        if fact in HOST_FACTS or (is_of_variant(fact) and not all(fact in facts for facts in known)):
+            continue
+        told = [side.settings.get(host or "", {}).get(fact) for side, host in zip(sides, hosts, strict=True)]
+        for number, facts in enumerate(known):
+            if None not in told:
+                found[number] |= {f"{fact}: {name}": value for name, value in (told[number] or {}).items()}
+            elif fact in facts:
+                found[number][fact] = facts[fact]
+    return found
+
+
+def refuse_same(sides: Sequence[Side]) -> None:
+    """Raise IronbenchError where two bundles are one, or hold the same runs: it would be compared with itself."""
+    for one, other in combinations(sides, 2):
+        shared = len(one.sealed & other.sealed)
+        if shared or one.results.manifest == other.results.manifest:
+            what = f"share {shared} sealed runs" if shared else "are one bundle"
+            raise IronbenchError(
+                f"{one.path} and {other.path} {what}: a bundle is not compared with itself or its copy; give bundles that "
+                "were measured apart."
+            )
 
 
 LAYOUT = "layout"

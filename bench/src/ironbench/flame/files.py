@@ -25,7 +25,8 @@ from ironbench.files import (
 from ironbench.flame.plan import make_recording, next_recording
 from ironbench.flame.stacks import merge, parse
 from ironbench.host.record import RECORD
-from ironbench.ingest import LOAD, REQUESTS, read_handed_in, read_requests, refusing_nonsense
+from ironbench.ingest import LOAD, REQUESTS, read_handed_in, read_measured, read_requests, refusing_nonsense
+from ironbench.measured import agree, changes, facts_of, sentence
 from ironbench.metrics import errors
 from ironbench.records import FlamePlan, LoadResult, Recorded, Session
 from ironbench.withheld import conduct
@@ -96,7 +97,12 @@ def read_recordings(bundle: Path, plan: FlamePlan) -> tuple[list[Recorded], list
         except (IronbenchError, OSError) as error:
             detail = str(error).removesuffix(".").replace(f"{bundle}/", "")
             damaged.append(Damage(kind="unreadable", detail=detail, move=name.removesuffix(f"/{RECORD}")))
-    return found, damaged
+    kept, others = agree(found)
+    for recorded, differing in others:
+        here = _directory(bundle, recorded.run).relative_to(bundle).as_posix()
+        detail = f"{here} did not record what {differing[0].since.run.key} did: {sentence(differing)}"
+        damaged.append(Damage(kind="other-measured", detail=detail, move=here))
+    return kept, damaged
 
 
 def read_attempts(bundle: Path, plan: FlamePlan) -> tuple[list[Attempt], list[Damage]]:
@@ -136,7 +142,7 @@ def seal_recording(bundle: Path, collected: Sequence[Collected]) -> Recorded:
         try:
             unpack(collected, room / "raw")
             with refusing_nonsense():
-                host, recorded = _counted(plan, due, room / "raw")
+                host, recorded = _counted(plan, due, room / "raw", sealed)
             for file in sorted(host.glob("*.folded")):
                 shutil.copyfile(file, room / file.name)
             encoded = encode_record(recorded)
@@ -159,7 +165,9 @@ def seal_recording(bundle: Path, collected: Sequence[Collected]) -> Recorded:
     return recorded
 
 
-def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> tuple[Path, Recorded]:
+def _counted(
+    plan: FlamePlan, due: PlannedRun | None, raw: Path, sealed: Sequence[Recorded]
+) -> tuple[Path, Recorded]:
     """Return the directory of the host that recorded, and its record with the requests of each mode."""
     records, loads = sorted(raw.glob(f"*/{RECORD}")), sorted(raw.glob(f"*/{LOAD}"))
     if len(records) != 1 or len(loads) != 1:
@@ -199,8 +207,16 @@ def _counted(plan: FlamePlan, due: PlannedRun | None, raw: Path) -> tuple[Path, 
         msgspec.structs.replace(one, requests=sum(one.from_ns <= at < one.until_ns for at in done))
         for one in recorded.segments
     ]
+    told = {path.name: read_measured(path) for path in sorted(raw.glob("*/"))}
+    measured = facts_of({host: one for host, one in told.items() if one is not None})
+    if found := changes(sealed, measured):
+        raise IronbenchError(
+            f"{due.key} was not sealed, for it did not record what the sealed recordings did: {sentence(found)}. Put that "
+            "back as it was, and the recordings go on; or begin a bundle of their own."
+        )
     return host, msgspec.structs.replace(
         recorded,
+        measured=measured,
         segments=segments,
         offered_rps=load.offered_rps,
         achieved_rps=load.expected_rps,

@@ -20,21 +20,19 @@ KERNEL_OPTIONS = ("HZ", "NO_HZ_FULL", "TICK_CPU_ACCOUNTING", "VIRT_CPU_ACCOUNTIN
 
 def describe(host: Host) -> HostFacts:
     """Return the facts that go into the bundle; the same host tells the same twice."""
-    memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
-    release = platform.freedesktop_os_release()
     return HostFacts(
         schema=SCHEMA,
         name=host.name,
         cpu_model=topology.cpu_model(),
         cpu_count=os.cpu_count() or 0,
         topology=topology.rows(),
-        kernel=" ".join(platform.uname()[i] for i in (0, 2, 3, 4)),
-        kernel_config=_kernel_config(),
-        os=release.get("PRETTY_NAME", release["ID"]),
-        memory_mib=int(memory[1]) // 1024 if memory else 0,
+        kernel=kernel(),
+        kernel_config=kernel_config(),
+        os=release(),
+        memory_mib=memory_mib(),
         virtualization=_virtualization(),
-        governors=_by_cpu("cpufreq/scaling_governor"),
-        boost=_boost(),
+        governors=governors(),
+        boost=boost(),
         packages=_packages(),
         python=platform.python_version(),
         ironbench=version("ironbench"),
@@ -53,17 +51,34 @@ def describe(host: Host) -> HostFacts:
     )
 
 
-def _by_cpu(name: str) -> dict[str, str]:
-    """Return a file of each CPU's directory, by the CPU's number."""
+def kernel() -> str:
+    """Return the kernel's name, release, build and architecture."""
+    return " ".join(platform.uname()[i] for i in (0, 2, 3, 4))
+
+
+def release() -> str:
+    """Return the name of the operating system's release."""
+    told = platform.freedesktop_os_release()
+    return told.get("PRETTY_NAME", told["ID"])
+
+
+def memory_mib() -> int:
+    """Return the memory that the kernel has to give, in MiB; 0 where it does not tell."""
+    memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
+    return int(memory[1]) // 1024 if memory else 0
+
+
+def governors() -> dict[str, str]:
+    """Return the frequency governor of each CPU that has one, by the CPU's number."""
     found = {}
     for directory in proc.CPU_DIRECTORY.glob("cpu[0-9]*"):
-        text = proc.read_or_none(directory / name)
+        text = proc.read_or_none(directory / "cpufreq/scaling_governor")
         if text is not None:
             found[directory.name.removeprefix("cpu")] = text
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
 
 
-def _kernel_config() -> dict[str, str]:
+def kernel_config() -> dict[str, str]:
     """Options of KERNEL_OPTIONS from the kernel's own or the package's copy of its configuration."""
     text = proc.read_or_none(Path(f"/boot/config-{platform.release()}"))
     if text is None:
@@ -80,7 +95,7 @@ def _virtualization() -> str:
     return subprocess.run(["systemd-detect-virt"], check=False, capture_output=True, text=True).stdout.strip()
 
 
-def _boost() -> str | None:
+def boost() -> str | None:
     """Return "on" or "off"; None where no driver tells."""
     for name, on in (("cpufreq/boost", "1"), ("intel_pstate/no_turbo", "0")):
         text = proc.read_or_none(proc.CPU_DIRECTORY / name)

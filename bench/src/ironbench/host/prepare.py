@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ironbench.errors import IronbenchError
-from ironbench.host import holder, one_worker, snapshot, system
+from ironbench.host import holder, measured, one_worker, snapshot, system
 from ironbench.host.place import app_pattern
 from ironbench.host.stop import stop_transient
 
@@ -54,6 +54,7 @@ def prepare(place: Place) -> dict:
             users = _seed_after(place, commands, RECOVERY_S if any(started) or place.host.peers else 0.0)
         one_worker.apply(place)
         _start_app(place, app)
+    measured.write(place)
     snapshot.write(place, "before.json")
     return {"users": users, "took_s": round(time.monotonic() - began, 3)}
 

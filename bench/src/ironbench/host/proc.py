@@ -41,6 +41,26 @@ def cgroup_pids(cgroup: Path) -> list[int]:
     return sorted(pids)
 
 
+def workers(cgroup: Path) -> list[int]:
+    """Return the processes of a cgroup that hold threads of an event loop: not those that have children in it.
+
+    A server with one worker is that worker; a supervisor has its workers as children, and beside them
+    multiprocessing's resource tracker, which serves nobody. One that ends meanwhile is none.
+    """
+    parents, commands = {}, {}
+    for pid in cgroup_pids(cgroup):
+        try:
+            parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            commands[pid] = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return [
+        pid
+        for pid, command in commands.items()
+        if pid not in parents.values() and b"resource_tracker" not in command
+    ]
+
+
 def first_of_namespace(pids: Iterable[int]) -> int:
     """Return the process that is number 1 in a PID namespace of its own: a container's first one; 0 without one."""
     for pid in pids:

@@ -56,7 +56,7 @@ def record(place: Place) -> dict:
         raise IronbenchError(f"{PY_SPY} is missing; playbooks/tools.yml brings it (role py_spy).")
     time.sleep(place.session.expected_s - place.session.window_s + LEAD_S)
     cgroup = proc.unified_mount() / system.show(place.service_unit(app))["ControlGroup"].lstrip("/")
-    pids = workers(cgroup)
+    pids = proc.workers(cgroup)
     if not pids:
         raise IronbenchError(f"{place.service_unit(app)} has no process to look at; its journal says why.")
     segments = [_segment(place, mode, cgroup, pids) for mode in recording.modes]
@@ -74,25 +74,6 @@ def record(place: Place) -> dict:
     )
     write_atomic(place.directory / RECORD, encode_record(recorded))
     return {"samples": {segment.mode: segment.samples for segment in segments}}
-
-
-def workers(cgroup: Path) -> list[int]:
-    """Return the processes of a cgroup that hold threads of an event loop: not those that have children in it.
-
-    A server with one worker is that worker; a supervisor has its workers as children, and beside them
-    multiprocessing's resource tracker, which serves nobody.
-    """
-    pids = proc.cgroup_pids(cgroup)
-    parents = {_parent(pid) for pid in pids}
-    return [pid for pid in pids if pid not in parents and b"resource_tracker" not in _command(pid)]
-
-
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def _command(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _segment(place: Place, mode: SpyMode, cgroup: Path, pids: list[int]) -> Segment:

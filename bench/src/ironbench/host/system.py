@@ -24,10 +24,20 @@ POLL_S = 0.02
 """From systemd's noticing that a process has ended to ours."""
 
 
-def run(argv: Sequence[str]) -> str:
-    """Run a command and return its stdout; raise IronbenchError with its stderr when it fails."""
+def run(argv: Sequence[str], *, environment: dict[str, str] | None = None) -> str:
+    """Run a command and return its stdout; raise IronbenchError with its stderr when it fails.
+
+    ``environment`` is in addition to ours.
+    """
     try:
-        done = subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            argv,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | (environment or {}),
+        )
     except OSError as error:
         raise IronbenchError(f"cannot run {argv[0]}: {error.strerror}; install it on this host.") from error
     if done.returncode:

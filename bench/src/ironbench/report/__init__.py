@@ -43,7 +43,7 @@ def compute(bundle: Path) -> Results:
     """Compute the results of a bundle, finished or not; what is damaged in it is named and left out."""
     contents = bundles.read_contents(bundle)
     distributions, unread = bundles.read_distributions(bundle, contents.runs)
-    claims, published, unusable = bundles.read_claims(bundle)
+    claims, published, unusable = bundles.read_unchanged_claims(bundle, contents)
     query_plans, unplanned = bundles.read_query_plans(bundle)
     flames, unseen = read_flames(bundle)
     results = make_results(

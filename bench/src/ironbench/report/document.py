@@ -88,7 +88,9 @@ def _facts(results: Results) -> dict[str, str]:
         f"{results.window_s:g} s window"
         if results.total
         else f"{manifest.protocol}, without runs",
-        "Seed": "none: imported" if manifest.imported else str(results.seed),
+        "Seed": "none: imported"
+        if manifest.imported
+        else f"{results.seed}, {'given' if results.seed_given else 'drawn'}",
         **pace,
         "ironbench": f"{'imported' if manifest.imported else 'measured'} by {manifest.ironbench_version}, "
         f"rendered by {results.rendered_by}",
@@ -123,6 +125,8 @@ def _flags(results: Results) -> Iterator[str]:
             f"Too few runs for a verdict: the protocol {results.manifest.protocol} has {blocks} and {MIN_BLOCKS} "
             "are needed. Whether a difference is more than chance is not decided here."
         )
+    for sentence in results.order_bias:
+        yield f"{sentence} What drifts within a block favours one of them, so that their difference is no evidence."
     left_out = [run for run in results.runs if not run.counted]
     if left_out:
         faulty = sum(bool(run.instrument_faults) for run in left_out)
@@ -475,6 +479,14 @@ def _environment(results: Results) -> Iterator[Section]:
         yield Section(
             title=f"Environment of {host}",
             table=Table(header=["What", "Value"], rows=rows, words=2),
+            terminal=False,
+            markdown=False,
+        )
+    for host, facts in results.measured.items():
+        yield Section(
+            title=f"What was measured on {host}",
+            paragraphs=["Read back from what ran, the same in all sessions; settings as SHA-256."],
+            table=Table(header=["What", "Value"], rows=[list(one) for one in facts.items()], words=2),
             terminal=False,
             markdown=False,
         )

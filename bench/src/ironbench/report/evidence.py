@@ -48,6 +48,7 @@ def verdict_section(results: Results) -> Section:
         )
     return Section(
         title="Verdicts",
+        paragraphs=_outside_of_plan(results),
         table=Table(
             header=["Claim", "Verdict", "It says", "Reason", "Measured", "Effect (95 % interval)"],
             rows=[
@@ -65,6 +66,19 @@ def verdict_section(results: Results) -> Section:
         ),
         notes=_verdict_notes(results),
     )
+
+
+def _outside_of_plan(results: Results) -> list[str]:
+    """Say what a choice of experiments or variants takes out of the correction."""
+    left = results.left_out_claims
+    if left is None:
+        return []
+    count = "1 claim is" if left.claims == 1 else f"{left.claims} claims are"
+    said = (
+        f"{count} left out, for this plan does not measure all of the study ({', '.join(left.experiments)}): p is "
+        f"corrected over {left.family} comparisons, and would be over {left.whole_family} with the whole study."
+    )
+    return [said]
 
 
 def _place(verdict: Verdict) -> tuple[bool, bool, int]:
