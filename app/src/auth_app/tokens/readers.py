@@ -55,10 +55,14 @@ class RememberingReader:
         key = f"token:{_digest(token).hex()}"
         remembered = await self._store.get(key)
         if remembered is not None:
-            claims = self._decoder.decode(remembered)
-            if claims.exp <= time.time():
-                raise ApiError(401, TOKEN_EXPIRED)
-            return claims
+            try:
+                claims = self._decoder.decode(remembered)
+            except ValueError:
+                pass  # What cannot be read is a miss.
+            else:
+                if claims.exp <= time.time():
+                    raise ApiError(401, TOKEN_EXPIRED)
+                return claims
         claims = self._tokens.read_access(token)
         await self._store.set(key, msgspec.msgpack.encode(claims), claims.exp - time.time())
         return claims
