@@ -8,7 +8,7 @@ from fastapi_cache.backends.redis import RedisBackend
 from fastapi_cache.decorator import cache
 from redis.asyncio import Redis
 
-from auth_app.caches.formats import CurrentUser, Format
+from auth_app.caches.formats import UNREADABLE, CurrentUser, Format
 from auth_app.caches.users import LIFE_S, Load, key_prefix
 
 
@@ -43,7 +43,7 @@ class FastapiCache2Users:
     async def get(self, user_id: UUID, load: Load) -> CurrentUser:
         try:
             return cast("CurrentUser", await self._cached(user_id, load))
-        except ValueError:
+        except UNREADABLE:
             # What cannot be read is a miss.
             await self.forget(user_id)
             return cast("CurrentUser", await self._cached(user_id, load))

@@ -9,6 +9,9 @@ from fastapi.encoders import jsonable_encoder
 
 from auth_app.schemas import pydantic_out, struct_out
 
+UNREADABLE = (ValueError, RecursionError)
+"""What decoding raises for bytes that somebody else has left in the cache."""
+
 CurrentUser = pydantic_out.User | struct_out.User
 UserT = TypeVar("UserT", pydantic_out.User, struct_out.User)
 
@@ -22,7 +25,7 @@ class Format(Protocol[UserT]):
     def encode(self, user: UserT) -> bytes: ...
 
     def decode(self, data: bytes) -> UserT:
-        """Read bytes of ``encode``; ``ValueError`` for others."""
+        """Read bytes of ``encode``; others raise one of ``UNREADABLE``."""
         ...
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from uuid import UUID
 
-from auth_app.caches.formats import CurrentUser, Format
+from auth_app.caches.formats import UNREADABLE, CurrentUser, Format
 from auth_app.caches.memory import Memory
 from auth_app.caches.store import Store
 from auth_app.revocations import Revocations
@@ -52,7 +52,7 @@ class CashewsUsers:
         if cached is not None:
             try:
                 return self._form.decode(cached)
-            except ValueError:
+            except UNREADABLE:
                 pass  # What cannot be read is a miss.
         user = self._form.from_row(await load(user_id))
         await self._store.set(key, self._form.encode(user), LIFE_S)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from auth_app.caches.formats import UNREADABLE
 from auth_app.caches.memory import Memory
 from auth_app.caches.store import Store
 from auth_app.errors import TOKEN_EXPIRED, ApiError
@@ -57,7 +58,7 @@ class RememberingReader:
         if remembered is not None:
             try:
                 claims = self._decoder.decode(remembered)
-            except ValueError:
+            except UNREADABLE:
                 pass  # What cannot be read is a miss.
             else:
                 if claims.exp <= time.time():
