@@ -145,7 +145,9 @@ def test_headers(app: App, seen):
     bodies = [b"", b"{}", b"a=b", b"\xff", b"--\r\n", b"username=%ff&password=%00"]
     with httpx.Client(base_url=app.url, timeout=60) as client:
         for number in range(5 * ROUNDS):
-            headers = [(chance.choice(names), chance.choice(values)) for _ in range(chance.randint(1, 4))]
+            # One of each name: the client itself refuses more than one host.
+            chosen = chance.sample(names, chance.randint(1, 4))
+            headers = [(name, chance.choice(values)) for name in chosen]
             method, path = ENDPOINTS[number % len(ENDPOINTS)]
             body = chance.choice(bodies)
             seen(send(client, method, path, headers=headers, content=body), method, path, headers, body)

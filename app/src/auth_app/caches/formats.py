@@ -9,7 +9,7 @@ from fastapi.encoders import jsonable_encoder
 
 from auth_app.schemas import pydantic_out, struct_out
 
-UNREADABLE = (ValueError, RecursionError)
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoding raises for bytes that somebody else has left in the cache."""
 
 CurrentUser = pydantic_out.User | struct_out.User
