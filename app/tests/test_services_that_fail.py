@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from auth_app.settings import Settings
-from harness import PASSWORD, App, Session, cli, cli_json, running, sql, wait_until
+from harness import DEADLINE_S, PASSWORD, App, Session, cli, cli_json, running, sql, wait_until
 from services_of_own import Own, own_services
 from signing import claims_of
 from test_security import change_password, refused_by_both
@@ -85,7 +85,7 @@ def healthy(app: App) -> None:
 
 def all_dead(app: App, *sessions: Session) -> None:
     for session in sessions:
-        refused_by_both(app, session.access)
+        refused_by_both(app, session.access, bound_s=DEADLINE_S)
         assert answer_to_refresh(app, session.refresh) == INVALID
 
 
@@ -179,7 +179,7 @@ def test_full_memory_revives_nothing_and_stops_nothing(own: Own, served: App):
         all_dead(served, *end_three(served))
         remember(served, kept.access)
         assert change_password(served, changing, NEW_PASSWORD).status_code == 204
-        refused_by_both(served, changing.access)
+        refused_by_both(served, changing.access, bound_s=DEADLINE_S)
 
 
 def test_dead_token_presented_again_and_again_leaves_one_row(own: Own, served: App):
