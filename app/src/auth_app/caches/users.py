@@ -65,8 +65,8 @@ class CashewsUsers:
 class InProcessUsers:
     """At most ``MOST_IN_PROCESS`` users in the worker's own memory, each for ``LIFE_S``.
 
-    The stream of revocations says in every worker which user to forget: after a logout, a password
-    change or ``deactivate-user``.
+    ``Revocations`` tells every worker which user to forget: after a logout, a password change or
+    ``deactivate-user``.
     """
 
     def __init__(self, form: Format[Any], revocations: Revocations) -> None:
