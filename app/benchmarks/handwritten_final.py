@@ -21,6 +21,8 @@ from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from advanced_alchemy.service import SQLAlchemyAsyncRepositoryService
 from auth_app.db.engine import create_engine
 from auth_app.db.models import Role, UserAccount, hash_passwords_with
+from auth_app.db.orm import OrmAccess
+from auth_app.db.users import DEFAULT_CREDENTIALS, DEFAULT_PROFILE, Queries
 from auth_app.error_handlers import add_error_handlers
 from auth_app.errors import INVALID_CREDENTIALS, INVALID_TOKEN, NOT_AUTHENTICATED, TOKEN_EXPIRED, ApiError
 from auth_app.keys import ED25519, read_key
@@ -48,7 +50,7 @@ VALKEY_TIMEOUT_S = 3
 
 settings = load_settings(settings_path())
 key = OKPKey.import_key(read_key(Path(settings.keys.directory), ED25519))
-engine = create_engine(settings.database)
+engine = create_engine(settings.database, settings.limits)
 sessions = async_sessionmaker(engine, expire_on_commit=False)
 valkey = Redis(
     host=settings.cache.host,
@@ -59,7 +61,8 @@ valkey = Redis(
     socket_timeout=VALKEY_TIMEOUT_S,
     socket_connect_timeout=VALKEY_TIMEOUT_S,
 )
-revocations = Revocations(valkey, access_s=settings.tokens.access_s, refresh_s=settings.tokens.refresh_s)
+queries = Queries(credentials=DEFAULT_CREDENTIALS, profile=DEFAULT_PROFILE, refresh_after_insert=False)
+revocations = Revocations(valkey, settings.cache.database, OrmAccess(engine, queries))
 cache = Cache()
 hasher = Argon2Hasher(time_cost=3, memory_cost=65_536, parallelism=1)
 nobody = hasher.hash(secrets.token_urlsafe())

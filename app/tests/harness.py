@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -184,14 +184,14 @@ class App:
 
 
 @contextmanager
-def running(variant: str, settings_path: Path) -> Iterator[App]:
-    """Serve a variant as the unit does, on a free port."""
+def running(variant: str, settings_path: Path, **variables: str) -> Iterator[App]:
+    """Serve a variant as the unit does, on a free port, with environment variables of a test's own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "auth_app.cli", "serve", "--variant", variant]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "2", "--backlog", "2048"]
-    environment = os.environ | {"AUTH_APP_SETTINGS": str(settings_path)}
+    environment = os.environ | {"AUTH_APP_SETTINGS": str(settings_path)} | variables
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
@@ -225,12 +225,12 @@ def _hash(lanes: int) -> str:
     return argon2.PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=lanes).hash(PASSWORD)
 
 
-def write_settings(path: Path, settings: Settings, **changes: dict[str, object]) -> Path:
+def write_settings(path: Path, settings: Settings, **changes: Mapping[str, object]) -> Path:
     """Write the settings anew, with other values."""
     lines = []
     for section, values in asdict(settings).items():
         lines.append(f"[{section}]")
-        merged = asdict(values) | changes.get(section, {})
+        merged = asdict(values) | dict(changes.get(section, {}))
         lines += [f"{name} = {json.dumps(value)}" for name, value in merged.items()]
     path.write_text("\n".join(lines))
     return path

@@ -45,7 +45,7 @@ def representatives() -> list[str]:
 pytestmark = pytest.mark.parametrize("app", representatives(), indirect=True)
 
 
-def refused_by_both(app: App, *tokens: str) -> None:
+def refused_by_both(app: App, *tokens: str, bound_s: float = BOUND_S) -> None:
     """Both workers come to refuse the tokens, and stay with it."""
     with app.both_workers() as clients:
         for token in tokens:
@@ -54,7 +54,7 @@ def refused_by_both(app: App, *tokens: str) -> None:
                 wait_until(
                     lambda c=client, h=cookie: c.get("/me", headers=h).status_code == 401,
                     "a worker refuses",
-                    BOUND_S,
+                    bound_s,
                 )
                 response = client.get("/me", headers=cookie)
                 assert (response.status_code, response.json()) == INVALID

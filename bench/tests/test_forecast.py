@@ -38,6 +38,7 @@ def measured(tmp_path, name, the_plan, *, sealed=None, layout=None, created=""):
     if created:  # before the first run is sealed under it
         manifest = replace(bundles.read_manifest(bundle), created=created)
         (bundle / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+        reseal(bundle, bundle / "manifest.json")
     for _ in range(len(the_plan.runs) if sealed is None else sealed):
         run = due(bundle)
         share = 0.3 * math.exp(SCATTER[run.side][run.block - 1])

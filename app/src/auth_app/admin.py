@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -19,8 +20,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from uuid_utils.compat import uuid7
 
+from auth_app.db.revocations import OUTDATE_USER
 from auth_app.errors import AuthAppError, unusable
-from auth_app.revocations import Revocations
+from auth_app.revocations import News, announce
 from auth_app.roles import APPLICATION_ACCESS, ROLES
 from auth_app.settings import Cache, Database, Settings
 from auth_app.variants import Levers
@@ -68,20 +70,29 @@ async def deactivate_user(settings: Settings, email: str) -> bool:
     """Switch a user off and end all tokens; return whether the user was active."""
     async with _database(settings.database) as connection, _valkey(settings.cache) as valkey:
         user_id = await _user_id(connection, email)
-        status = await connection.execute(
-            "UPDATE user_account SET is_active = false, updated_at = now() WHERE id = $1 AND is_active",
-            user_id,
-        )
-        lives = settings.tokens
-        await Revocations(valkey, access_s=lives.access_s, refresh_s=lives.refresh_s).outdate(user_id)
-        return status != "UPDATE 0"
+        until = time.time() + settings.tokens.access_s
+        async with connection.transaction():
+            was_active: Any = await connection.fetchval(
+                "SELECT is_active FROM user_account WHERE id = $1 FOR UPDATE", user_id
+            )
+            await connection.execute(
+                "UPDATE user_account"
+                " SET is_active = false, updated_at = now(), token_version = token_version + 1 WHERE id = $1",
+                user_id,
+            )
+            version: Any = await connection.fetchval(OUTDATE_USER, user_id, until)
+        await announce(valkey, settings.cache.database, News(user_id, until, ver=version))
+        return was_active
 
 
 async def mint_token(settings: Settings, levers: Levers, email: str) -> str:
     """Return a new access token of an existing user."""
     async with _database(settings.database) as connection:
         user_id = await _user_id(connection, email)
-    return build_tokens(settings, levers).issue_access(user_id, email.lower(), time.time())
+        version: Any = await connection.fetchval(
+            "SELECT token_version FROM user_account WHERE id = $1", user_id
+        )
+    return build_tokens(settings, levers).issue_access(user_id, email.lower(), time.time(), version)
 
 
 async def clear(settings: Settings) -> None:
@@ -129,7 +140,7 @@ def _password() -> str:
 async def _truncate(connection: asyncpg.Connection) -> None:
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
-        await connection.execute("TRUNCATE user_account, exercises")
+        await connection.execute("TRUNCATE user_account, exercises, revocation")
 
 
 async def _insert_roles(connection: asyncpg.Connection) -> bool:

@@ -1,7 +1,7 @@
 """The two cookies that carry the tokens."""
 
-from typing import Literal
-from uuid import UUID
+import time
+from typing import Any, Literal
 
 from fastapi import Response
 
@@ -12,15 +12,14 @@ REFRESH = "refresh_token"
 _SAME_SITE: dict[str, Literal["lax", "strict"]] = {ACCESS: "lax", REFRESH: "strict"}
 
 
-def set_tokens(response: Response, services: Services, user_id: UUID, email: str, issued_at: float) -> None:
-    """Set a new pair.
+def set_tokens(response: Response, services: Services, user: Any) -> None:
+    """Set a new pair for a user with these credentials (see ``Users``).
 
-    ``issued_at`` is to be taken before the user is read from the database: a password change in
-    between then outdates the pair.
+    It carries the version of the credentials: a password change since they were read ends the pair.
     """
-    tokens = services.tokens
-    access = tokens.issue_access(user_id, email, issued_at)
-    refresh = tokens.issue_refresh(user_id, issued_at)
+    tokens, issued_at = services.tokens, time.time()
+    access = tokens.issue_access(user.id, user.email, issued_at, user.token_version)
+    refresh = tokens.issue_refresh(user.id, issued_at, user.token_version)
     secure = services.settings.tokens.cookie_secure
     _set(response, ACCESS, access, tokens.access_s, secure=secure)
     _set(response, REFRESH, refresh, tokens.refresh_s, secure=secure)

@@ -51,7 +51,7 @@ AccessClaimsDep = Annotated[AccessClaims, Depends(get_access_claims)]
 
 
 async def get_refresh_claims(request: Request) -> RefreshClaims:
-    """Claims of a well-formed refresh token. Whether it was used up, ``Revocations.spend`` tells."""
+    """Claims of a well-formed refresh token. Whether it was used up, ``Users.end`` tells."""
     token = request.cookies.get(REFRESH)
     if not token:
         raise ApiError(401, NOT_AUTHENTICATED)

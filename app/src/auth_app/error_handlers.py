@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from auth_app.errors import ApiError
+from auth_app.errors import RETRY_LATER, ApiError
 from auth_app.responses import StructResponse
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def _api_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return StructResponse({"detail": error.detail}, status_code=error.status)
+    return StructResponse({"detail": error.detail}, status_code=error.status, headers=error.headers)
 
 
 async def _http_exception(_: Request, error: Exception) -> Response:
@@ -43,9 +43,9 @@ async def _validation_error(_: Request, error: Exception) -> Response:
 
 
 async def _outage(_request: Request, error: Exception) -> Response:
-    # Without Valkey nobody can tell which tokens are revoked; without the database, who is who.
+    # Without the database nobody can tell who is who, nor which tokens are dead.
     log.error("a backing service is away: %s", error)
-    return StructResponse({"detail": "Service unavailable"}, status_code=503)
+    return StructResponse({"detail": "Service unavailable"}, status_code=503, headers=RETRY_LATER)
 
 
 async def _unexpected(_request: Request, _error: Exception) -> Response:

@@ -20,10 +20,19 @@ def unusable(service: str, error: Exception) -> AuthAppError:
 class ApiError(Exception):
     """An answer other than success: becomes ``{"detail": detail}`` with ``status``."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.headers = headers
+
+
+RETRY_LATER = {"Retry-After": "1"}
+
+
+def busy() -> ApiError:
+    """Tell a client whose turn did not come within the limits to come again."""
+    return ApiError(503, "Too many requests are waiting", RETRY_LATER)
 
 
 NOT_AUTHENTICATED = "Not authenticated"

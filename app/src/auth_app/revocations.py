@@ -1,50 +1,95 @@
-"""Which tokens are dead before they expire, known to every worker.
+"""Which tokens are dead before they expire.
 
-Valkey holds one stream of revocations, an entry for each revoked access token or outdated user. A
-worker reads it when it starts and then follows it, so that the check of a request is a look into its
-own memory, the same in every variant. What one worker revokes, the others see as soon as Valkey has
-sent the entry, normally within a millisecond. A worker that has lost touch with Valkey catches up
-before it answers, and answers 503 when it cannot.
+PostgreSQL knows: a row for each token that was used up or ended, and a version of each user's tokens. No
+clock is asked, and neither a restart nor a full memory loses any of it. A refresh token is looked up there
+each time.
 
-Refresh tokens live longer and are presented rarely: they are looked up in Valkey each time.
+Access tokens are presented too often for that. Each worker keeps the revocations of access tokens in its own
+memory, so that the check of a request is a look into it, the same in every variant. Valkey passes on what one
+worker revokes (PUBLISH), normally within a millisecond, and stores nothing of it. A worker that does not hear
+Valkey cannot take silence for news: it asks PostgreSQL about each token, and reads all revocations again when
+it hears Valkey again.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.asyncio.client import PubSub
+from redis.exceptions import TimeoutError as SilenceError
 
+from auth_app.db.access import DataAccess
+from auth_app.db.revocations import KEPT
 from auth_app.errors import INVALID_TOKEN, ApiError
-from auth_app.tokens.claims import AccessClaims, RefreshClaims
+from auth_app.tokens.claims import AccessClaims
 
-STREAM = "revocations"
-BLOCK_S = 1.0
-"""How long one read waits for news; must be below the client's socket timeout."""
+BEAT_S = 1.0
+"""How long nothing may be heard before a worker asks Valkey for a word."""
+PATIENCE = 2
+"""Beats without a word after the first: then the connection hangs. Beats, since time alone also passes while a
+password is hashed in the event loop, with the answer waiting unread."""
 RETRY_S = 0.5
-CLOCK_SLACK_S = 60
-"""Entries carry the time of Valkey or of another worker; they are kept this much longer."""
+START_S = 2.0
+"""How long a start waits for the first look at the revocations; until then each token costs a question."""
+MARGIN_S = 3600
+"""Above ``KEPT`` revocations, one is forgotten this much later than its tokens expire."""
+UNKNOWN = 2**63
+"""Above all versions: tokens of this user may be ended at any moment, so each is to be asked about."""
 
 log = logging.getLogger(__name__)
 
+K = TypeVar("K")
+
+
+class News(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What workers tell each other: a token is ended, or, without ``jti``, all of a user's before ``ver``."""
+
+    sub: UUID
+    until: float
+    """When the last of the dead tokens expires, in seconds since 1970."""
+    jti: str | None = None
+    ver: int = UNKNOWN
+
+
+class Book(Generic[K]):
+    """Versions by key. Only what is old and not among the ``KEPT`` newest is forgotten."""
+
+    def __init__(self) -> None:
+        self.versions: dict[K, int] = {}
+        self._ends: dict[K, float] = {}
+        """In the order of insertion."""
+
+    def set(self, key: K, version: int, end: float) -> None:
+        self.versions[key] = version
+        self._ends.pop(key, None)
+        self._ends[key] = end
+        while len(self._ends) > KEPT:
+            oldest = next(iter(self._ends))
+            if self._ends[oldest] > time.time() - MARGIN_S:
+                return
+            del self._ends[oldest], self.versions[oldest]
+
 
 class Revocations:
-    def __init__(self, valkey: Redis, *, access_s: int, refresh_s: int) -> None:
+    """The revocations as one worker knows them. ``number`` is that of Valkey's database."""
+
+    def __init__(self, valkey: Redis, number: int, data: DataAccess) -> None:
         self._valkey = valkey
-        self._access_s = access_s
-        self._refresh_s = refresh_s
-        self._last_id = "0-0"
+        self._number = number
+        self._data = data
         self._following = False
         self._follower: asyncio.Task[None] | None = None
-        # Insertion order is the order of time, so the oldest come first.
-        self._tokens: dict[str, float] = {}
-        """jti of a revoked access token -> when it was revoked."""
-        self._users: dict[UUID, float] = {}
-        """Subject -> tokens issued until then are dead."""
+        self._looked = asyncio.Event()
+        self._tokens: Book[str] = Book()
+        """By jti of an ended access token."""
+        self._users: Book[UUID] = Book()
+        """By subject: tokens of an earlier version are dead."""
         self._subscribers: list[Callable[[UUID], None]] = []
 
     def subscribe(self, tell: Callable[[UUID], None]) -> None:
@@ -53,6 +98,9 @@ class Revocations:
 
     async def open(self) -> None:
         self._follower = asyncio.create_task(self._follow())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                await self._looked.wait()
 
     async def close(self) -> None:
         if self._follower is not None:
@@ -60,98 +108,112 @@ class Revocations:
             await asyncio.gather(self._follower, return_exceptions=True)
 
     async def check(self, claims: AccessClaims) -> None:
-        """Raise ``ApiError`` 401 for a dead access token, ``RedisError`` when that is not known."""
-        if not self._following:
-            await self._read(block_s=None)
-        if claims.jti in self._tokens or claims.iat <= self._users.get(claims.sub, 0.0):
+        """Raise ``ApiError`` 401 for a dead access token, ``OSError`` when that cannot be known."""
+        if (
+            not self._following
+            or claims.jti in self._tokens.versions
+            or claims.ver < self._users.versions.get(claims.sub, 0)
+        ):
+            await self._ask(claims)
+
+    async def announce_token(self, claims: AccessClaims) -> None:
+        """Tell all workers that a token is dead; ``RedisError`` when they cannot be told.
+
+        To be called before the row is written, so that nothing has changed if Valkey is away, and after it,
+        for a worker that has read the rows in between.
+        """
+        await self._publish(News(claims.sub, claims.exp, jti=claims.jti))
+
+    async def announce_change(self, user_id: UUID, until: float) -> None:
+        """Have all workers ask about each token of a user, until they hear of the new version."""
+        await self._publish(News(user_id, until))
+
+    async def announce_version(self, user_id: UUID, until: float, version: int) -> None:
+        """Tell all workers that the user's tokens before this version are dead."""
+        await self._publish(News(user_id, until, ver=version))
+
+    async def _publish(self, news: News) -> None:
+        await announce(self._valkey, self._number, news)
+        # At once here: what this worker is asked next is to be answered with it in mind.
+        self._apply(news)
+
+    async def _ask(self, claims: AccessClaims) -> None:
+        if claims.jti in self._tokens.versions:
             raise ApiError(401, INVALID_TOKEN)
-
-    async def spend(self, claims: RefreshClaims) -> None:
-        """Use up a refresh token, once in all workers; ``ApiError`` 401 for a dead one."""
-        async with self._valkey.pipeline(transaction=True) as pipe:
-            pipe.get(_outdated_key(claims.sub))
-            pipe.set(_spent_key(claims.jti), b"1", ex=self._refresh_s, nx=True)
-            outdated, spent_now = await pipe.execute()
-        if not spent_now or (outdated is not None and claims.iat <= float(outdated)):
-            raise ApiError(401, INVALID_TOKEN)
-
-    async def revoke(self, claims: AccessClaims | RefreshClaims) -> None:
-        """End one token."""
-        if isinstance(claims, RefreshClaims):
-            await self._valkey.set(_spent_key(claims.jti), b"1", ex=self._refresh_s)
-        else:
-            entry = {"jti": claims.jti, "sub": str(claims.sub)}
-            await self._publish(entry, self._valkey)
-            self._apply(entry, time.time())
-
-    async def outdate(self, user_id: UUID) -> None:
-        """End all tokens of a user that were issued until now."""
-        now = time.time()
-        entry = {"sub": str(user_id), "until": repr(now)}
-        async with self._valkey.pipeline(transaction=True) as pipe:
-            pipe.set(_outdated_key(user_id), repr(now), ex=self._refresh_s)
-            await self._publish(entry, pipe)
-            await pipe.execute()
-        self._apply(entry, now)
-
-    async def _publish(self, entry: dict[Any, Any], client: Redis) -> None:
-        # An entry is of no use once the youngest token that it could end has expired.
-        oldest_ms = int((time.time() - self._access_s) * 1000)
-        await client.xadd(STREAM, entry, minid=oldest_ms, approximate=True)
+        async with self._data.users() as users:
+            if not await users.is_live(claims):
+                raise ApiError(401, INVALID_TOKEN)
 
     async def _follow(self) -> None:
         while True:
             try:
-                await self._read(block_s=None)
-                self._following = True
-                while True:
-                    await self._read(block_s=BLOCK_S)
-            except (RedisError, OSError) as error:
+                async with self._valkey.pubsub() as channel:
+                    await channel.subscribe(_channel(self._number))
+                    await self._hear(channel, (1 + PATIENCE) * BEAT_S)
+                    # What was committed before is read, what is committed from now on will be heard.
+                    await self._read_all()
+                    self._following = True
+                    self._looked.set()
+                    await self._listen(channel)
+            except Exception as error:  # noqa: BLE001  (whatever ended it, it is to begin anew)
                 if self._following:
                     log.warning("revocations cannot be followed: %s", error)
             finally:
                 # Whatever ended it: nobody may take silence for news.
                 self._following = False
+                self._looked.set()
             await asyncio.sleep(RETRY_S)
 
-    async def _read(self, *, block_s: float | None) -> None:
-        block_ms = None if block_s is None else int(block_s * 1000)
-        answer: Any = await self._valkey.xread({STREAM: self._last_id}, block=block_ms)
-        for _stream, entries in answer:
-            self._take(entries)
+    async def _listen(self, channel: PubSub) -> None:
+        """Apply what is heard; raise when nothing is."""
+        silent = 0
+        while True:
+            if await self._hear(channel, BEAT_S):
+                silent = 0
+            elif silent < PATIENCE:
+                silent += 1
+                await channel.ping()
+            else:
+                raise SilenceError("Valkey has not answered")
 
-    def _take(self, entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> None:
-        for entry_id, fields in entries:
-            self._last_id = entry_id.decode()
-            entry = {key.decode(): value.decode() for key, value in fields.items()}
-            self._apply(entry, int(self._last_id.partition("-")[0]) / 1000)
+    async def _hear(self, channel: PubSub, timeout_s: float) -> bool:
+        message: Any = await channel.get_message(timeout=timeout_s)
+        if message is None:
+            return False
+        if message["type"] == "message":
+            self._apply(msgspec.json.decode(message["data"], type=News))
+        return True
 
-    def _apply(self, entry: dict[str, str], at: float) -> None:
-        user_id = UUID(entry["sub"])
-        if "jti" in entry:
-            self._tokens[entry["jti"]] = at
+    async def _read_all(self) -> None:
+        since, position = time.time() - MARGIN_S, 0
+        while True:
+            async with self._data.users() as users:
+                rows = await users.revocations(position, since)
+            if not rows:
+                return
+            for row in rows:
+                if row.kind == "user":
+                    self._apply(News(UUID(row.key), row.expires_at, ver=row.version))
+                else:
+                    self._tokens.set(row.key, 0, row.expires_at)
+            position = rows[-1].position
+
+    def _apply(self, news: News) -> None:
+        if news.jti is not None:
+            self._tokens.set(news.jti, 0, news.until)
         else:
-            # Taken out first, so that it goes to the end.
-            known = self._users.pop(user_id, 0.0)
-            self._users[user_id] = max(known, float(entry["until"]))
+            known = self._users.versions.get(news.sub, 0)
+            settled = news.ver if known == UNKNOWN else max(known, news.ver)
+            self._users.set(news.sub, settled, news.until)
         for tell in self._subscribers:
-            tell(user_id)
-        horizon = time.time() - self._access_s - CLOCK_SLACK_S
-        _drop_before(self._tokens, horizon)
-        _drop_before(self._users, horizon)
+            tell(news.sub)
 
 
-def _drop_before(book: dict[Any, float], horizon: float) -> None:
-    while book:
-        oldest = next(iter(book))
-        if book[oldest] >= horizon:
-            return
-        del book[oldest]
+async def announce(valkey: Redis, number: int, news: News) -> None:
+    """Tell the workers that use this database of Valkey; ``RedisError`` when they cannot be told."""
+    await valkey.publish(_channel(number), msgspec.json.encode(news))
 
 
-def _spent_key(jti: str) -> str:
-    return f"revoked:{jti}"
-
-
-def _outdated_key(user_id: UUID) -> str:
-    return f"outdated:{user_id}"
+def _channel(number: int) -> str:
+    # Valkey's databases share their channels.
+    return f"auth-app:{number}:revocations"

@@ -84,11 +84,27 @@ class Tokens(Section, frozen=True, kw_only=True):
         return self.refresh_days * 86_400
 
 
+class Limits(Section, frozen=True, kw_only=True):
+    """What a worker takes on. The defaults are far above what the published tests ask for."""
+
+    body_bytes: Positive = 65_536
+    """Longest body of a request; a longer one is answered with 413."""
+    hashing_queue: Positive = 200
+    """Passwords that a worker's threads have in hand or that wait for them; the next is answered with 503.
+    Where passwords are hashed in the event loop nothing else runs meanwhile, and nothing waits here."""
+    pool_wait_s: Positive = 30
+    """How long a request waits for one of the persistent connections before it is answered with 503."""
+    statement_s: Positive = 60
+    """How long the answer to one SQL statement may take before it is cancelled and the request answered with
+    503. Long: where passwords are hashed in the event loop, fifty at once keep a finished answer waiting."""
+
+
 class Settings(Section, frozen=True, kw_only=True):
     database: Database
     cache: Cache
     keys: Keys
     tokens: Tokens = Tokens()
+    limits: Limits = Limits()
 
 
 def settings_path() -> Path:

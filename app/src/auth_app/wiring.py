@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from auth_app.revocations import Revocations
     from auth_app.servers import Listener
     from auth_app.services import Services
-    from auth_app.settings import Cache, Database, Settings
+    from auth_app.settings import Cache, Limits, Settings
     from auth_app.tokens.checks import Check
     from auth_app.tokens.codecs import Codec
     from auth_app.tokens.readers import AccessReader
@@ -111,16 +111,17 @@ def build_services(settings: Settings, levers: Levers) -> Services:
     tokens = build_tokens(settings, levers)
     valkey = build_valkey(settings.cache)
     store = _store(settings.cache, levers, valkey)
-    revocations = Revocations(valkey, access_s=tokens.access_s, refresh_s=tokens.refresh_s)
+    data = _data_access(settings, levers)
+    revocations = Revocations(valkey, settings.cache.database, data)
     return Services(
         settings=settings,
-        data=_data_access(settings.database, levers),
+        data=data,
         valkey=valkey,
         store=store,
         tokens=tokens,
         access_reader=_access_reader(levers, tokens, store),
         revocations=revocations,
-        passwords=_passwords(levers),
+        passwords=_passwords(settings.limits, levers),
         user_cache=_user_cache(levers, valkey, store, revocations),
     )
 
@@ -223,13 +224,13 @@ def _access_reader(levers: Levers, tokens: Tokens, store: Store) -> AccessReader
             return readers.VerifyingReader(tokens)
 
 
-def _passwords(levers: Levers) -> Passwords:
+def _passwords(limits: Limits, levers: Levers) -> Passwords:
     from auth_app.passwords import InlinePasswords, PooledPasswords
 
     hasher = build_hasher(levers)
     if levers.hashing == "inline":
         return InlinePasswords(hasher)
-    return PooledPasswords(hasher, levers.hashing_threads)
+    return PooledPasswords(hasher, levers.hashing_threads, limits.hashing_queue)
 
 
 def build_valkey(cache: Cache) -> Redis:
@@ -295,11 +296,11 @@ def _me_columns(levers: Levers) -> tuple[str, ...]:
     return body.__struct_fields__
 
 
-def _data_access(database: Database, levers: Levers) -> DataAccess:
+def _data_access(settings: Settings, levers: Levers) -> DataAccess:
     if levers.data_access == "sql":
         from auth_app.db.sql import SqlAccess
 
-        return SqlAccess(database, _me_columns(levers))
+        return SqlAccess(settings.database, settings.limits, _me_columns(levers))
 
     from auth_app.db import users
     from auth_app.db.engine import create_engine
@@ -308,7 +309,10 @@ def _data_access(database: Database, levers: Levers) -> DataAccess:
 
     hash_passwords_with(build_hasher(levers) if levers.hashing == "inline" else None)
     engine = create_engine(
-        database, persistent=levers.database_pool == "persistent", compiled_cache=levers.compiled_cache
+        settings.database,
+        settings.limits,
+        persistent=levers.database_pool == "persistent",
+        compiled_cache=levers.compiled_cache,
     )
     less_credentials = levers.signin_query == "noload-load-only"
     less_profile = levers.me_query == "joinedload-load-only"

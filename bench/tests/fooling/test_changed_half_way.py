@@ -12,7 +12,7 @@ from ironbench import bundle as bundles
 from ironbench.plan import make_session
 from ironbench.report import compute
 
-from tests.made import due, handed_in, new_bundle, plan, seal_next, write_raw
+from tests.made import due, handed_in, new_bundle, plan, reseal, seal_next, write_raw
 
 SETTINGS = {"shared_buffers": "16384", "work_mem": "16384"}
 
@@ -52,7 +52,7 @@ def seal(bundle, tmp_path, run):
         write_raw(raw, make_session(bundles.read_plan(bundle), pending))
         text = json.dumps(told(pending.variant, **changes))
         (raw / "box/measured.json").write_text(text)
-        code, _, err = run("seal", bundle, stdin=handed_in(raw))
+        code, _, err = run("seal", bundle, "--host", "box", stdin=handed_in(raw))
         return code, err, pending.variant
 
     return seal
@@ -119,6 +119,7 @@ def test_runs_of_two_kinds_lie_in_one_bundle(tmp_path):
     odd = "runs/signin/02/final"
     shutil.rmtree(first / odd)
     shutil.copytree(other / odd, first / odd)
+    reseal(first, first / odd / "run.json")
     results = compute(first)
     assert [one.kind for one in results.damaged] == ["other-measured"]
     assert len(results.runs) == 5
@@ -140,6 +141,7 @@ def test_the_environment_is_edited_to_look_like_another_host(bundle, seal):
     seal()
     told_of = {"schema": 1, "name": "box", "cpu_model": "Slower CPU"}
     (bundle / "environment/box.json").write_text(json.dumps(told_of))
+    reseal(bundle, bundle / "environment/box.json")
     results = compute(bundle)
     assert [one.kind for one in results.damaged] == ["other-measured"]
     assert "environment/box.json tells of another cpu model Slower CPU" in results.damaged[0].detail

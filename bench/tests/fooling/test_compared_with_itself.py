@@ -8,7 +8,7 @@ import pytest
 from ironbench.compare.compute import Compared
 from ironbench.records import SCHEMA, Claims
 
-from tests.made import replace
+from tests.made import replace, reseal
 from tests.test_compare import made_study, make
 
 from .test_edited_afterwards import CLAIM
@@ -51,6 +51,7 @@ def test_a_bundle_with_its_copy_under_another_id(first, run, tmp_path):
             content["id" if "id" in content else "plan"] = "copy"
             content.pop("declared", None)
             path.write_text(json.dumps(content))
+            reseal(copy, path)
     code, _, err = run("compare", first, copy)
     assert code == 2
     assert "share 12 sealed runs" in err

@@ -7,7 +7,7 @@ from ironbench import bundle as bundles
 from ironbench.records import SCHEMA, Claim, Claims, Comparison, Protocol
 from ironbench.report import compute
 
-from tests.made import due, latencies, plan, seal_next, study
+from tests.made import due, latencies, plan, reseal, seal_next, study
 
 COMPARISON = Comparison(experiment="signin", metric="app_cpu_ms", variant="final", against="baseline")
 CLAIM = Claim(
@@ -36,9 +36,11 @@ def bundle(tmp_path):
 
 
 def edit(path, change):
+    """Change a record and the ledger of what was sealed with it, as somebody does who knows of both."""
     content = json.loads(path.read_bytes())
     change(content)
     path.write_text(json.dumps(content))
+    reseal(path.parent, path)
 
 
 def test_an_untouched_bundle_is_judged(bundle):
@@ -68,7 +70,7 @@ def test_a_claim_is_edited_once_the_figures_are_known(bundle, change):
 
 def test_claims_are_deleted(bundle):
     (bundle / "claims.json").unlink()
-    assert [one.kind for one in compute(bundle).damaged] == ["other-measured"]
+    assert "other-measured" in [one.kind for one in compute(bundle).damaged]
 
 
 def test_published_figures_come_afterwards(bundle):

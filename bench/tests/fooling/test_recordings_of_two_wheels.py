@@ -7,6 +7,7 @@ from ironbench.errors import IronbenchError
 from ironbench.flame import files
 from ironbench.report import compute
 
+from tests.made import reseal
 from tests.test_flame import handed_in, make, own_bundle
 
 ONE = {"app wheel": "1" * 64}
@@ -32,6 +33,7 @@ def test_recordings_of_two_wheels_lie_in_one_bundle(tmp_path):
     (path,) = bundle.glob(f"flamegraphs/{odd.experiment}/{odd.block:02d}/{odd.variant}")
     path.rename(tmp_path / "moved")
     (other / path.relative_to(bundle)).rename(path)
+    reseal(bundle, *path.iterdir())
     assert json.loads((path / "recording.json").read_bytes())["run"]["position"] == 2
     (damage,) = compute(bundle).damaged
     assert damage.kind == "other-measured"

@@ -8,8 +8,8 @@ from fastapi_cache.backends.redis import RedisBackend
 from fastapi_cache.decorator import cache
 from redis.asyncio import Redis
 
-from auth_app.caches.formats import CurrentUser, Format
-from auth_app.caches.users import LIFE_S, Load, user_key
+from auth_app.caches.formats import UNREADABLE, CurrentUser, Format
+from auth_app.caches.users import LIFE_S, Load, key_prefix
 
 
 class FastapiCache2Users:
@@ -29,18 +29,24 @@ class FastapiCache2Users:
         FastAPICache.reset()
         FastAPICache.init(RedisBackend(valkey))
 
-        @cache(expire=LIFE_S, coder=UserCoder, key_builder=_key_of_call)
+        self._prefix = key_prefix(form)
+
+        def key_of_call(_func: Any, _namespace: str = "", *, args: tuple[Any, ...], **_: Any) -> str:
+            return f"{self._prefix}{args[0]}"
+
+        @cache(expire=LIFE_S, coder=UserCoder, key_builder=key_of_call)
         async def cached(user_id: UUID, load: Load) -> Any:
             return form.from_row(await load(user_id))
 
         self._cached = cached
 
     async def get(self, user_id: UUID, load: Load) -> CurrentUser:
-        return cast("CurrentUser", await self._cached(user_id, load))
+        try:
+            return cast("CurrentUser", await self._cached(user_id, load))
+        except UNREADABLE:
+            # What cannot be read is a miss.
+            await self.forget(user_id)
+            return cast("CurrentUser", await self._cached(user_id, load))
 
     async def forget(self, user_id: UUID) -> None:
-        await FastAPICache.clear(key=user_key(user_id))
-
-
-def _key_of_call(_func: Any, _namespace: str = "", *, args: tuple[Any, ...], **_: Any) -> str:
-    return user_key(args[0])
+        await FastAPICache.clear(key=f"{self._prefix}{user_id}")

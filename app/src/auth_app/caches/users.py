@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from uuid import UUID
 
-from auth_app.caches.formats import CurrentUser, Format
+from auth_app.caches.formats import UNREADABLE, CurrentUser, Format
 from auth_app.caches.memory import Memory
 from auth_app.caches.store import Store
 from auth_app.revocations import Revocations
@@ -44,25 +44,29 @@ class CashewsUsers:
     def __init__(self, store: Store, form: Format[Any]) -> None:
         self._store = store
         self._form = form
+        self._prefix = key_prefix(form)
 
     async def get(self, user_id: UUID, load: Load) -> CurrentUser:
-        key = user_key(user_id)
+        key = f"{self._prefix}{user_id}"
         cached = await self._store.get(key)
         if cached is not None:
-            return self._form.decode(cached)
+            try:
+                return self._form.decode(cached)
+            except UNREADABLE:
+                pass  # What cannot be read is a miss.
         user = self._form.from_row(await load(user_id))
         await self._store.set(key, self._form.encode(user), LIFE_S)
         return user
 
     async def forget(self, user_id: UUID) -> None:
-        await self._store.delete(user_key(user_id))
+        await self._store.delete(f"{self._prefix}{user_id}")
 
 
 class InProcessUsers:
     """At most ``MOST_IN_PROCESS`` users in the worker's own memory, each for ``LIFE_S``.
 
-    The stream of revocations says in every worker which user to forget: after a logout, a password
-    change or ``deactivate-user``.
+    ``Revocations`` tells every worker which user to forget: after a logout, a password change or
+    ``deactivate-user``.
     """
 
     def __init__(self, form: Format[Any], revocations: Revocations) -> None:
@@ -89,5 +93,6 @@ class InProcessUsers:
         self._users.drop(user_id)
 
 
-def user_key(user_id: UUID) -> str:
-    return f"user_auth:{user_id}"
+def key_prefix(form: Format[Any]) -> str:
+    """Return the beginning of the keys of users in this form, so that nobody meets those of another variant."""
+    return f"user_auth:{form.name}:"

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from auth_app.db.limits import CONNECT_TIMEOUT_S, IDLE_S, POOL_SIZE
-from auth_app.settings import Database
+from auth_app.settings import Database, Limits
 
 SQL_KEPT = 500
 """Statements in the compiled cache: SQLAlchemy's default."""
@@ -23,17 +23,27 @@ statements, one that was prepared under a name would meet its double there: all 
 
 
 def create_engine(
-    database: Database, *, persistent: bool = False, compiled_cache: bool = False
+    database: Database,
+    limits: Limits | None = None,
+    *,
+    persistent: bool = False,
+    compiled_cache: bool = False,
 ) -> AsyncEngine:
     """Make the engine; by default as published.
 
     That is a connection for each session, with nothing prepared or compiled kept. Persistent
-    connections keep prepared statements where the settings say that PgBouncer follows them.
+    connections keep prepared statements where the settings say that PgBouncer follows them. Without
+    limits a statement may take its time, as a migration does.
     """
     named = persistent and database.prepared_statements
+    arguments: dict[str, Any] = {"timeout": CONNECT_TIMEOUT_S}
     pool: dict[str, Any] = {"poolclass": NullPool}
     if persistent:
         pool = {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_recycle": IDLE_S}
+    if limits is not None:
+        arguments["command_timeout"] = limits.statement_s
+        if persistent:
+            pool["pool_timeout"] = limits.pool_wait_s
     engine = create_async_engine(
         URL.create(
             "postgresql+asyncpg",
@@ -47,7 +57,7 @@ def create_engine(
         isolation_level="READ COMMITTED",
         # Parameters hold e-mail addresses and password hashes; errors are logged.
         hide_parameters=True,
-        connect_args={"timeout": CONNECT_TIMEOUT_S} | ({} if named else UNNAMED),
+        connect_args=arguments if named else arguments | UNNAMED,
         **pool,
     )
     if persistent:

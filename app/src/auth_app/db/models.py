@@ -38,6 +38,8 @@ class UserAccount(UUIDv7AuditBase):
     password: Mapped[Any] = mapped_column(PasswordHash(StoredAsGiven(), 255), deferred=True)
     is_active: Mapped[bool] = mapped_column(default=True)
     is_superuser: Mapped[bool] = mapped_column(default=False)
+    # Read with the credentials only, so that /me asks for the published columns.
+    token_version: Mapped[int] = mapped_column(default=0, deferred=True)
     role_id: Mapped[UUID] = mapped_column(ForeignKey("role.id", ondelete="RESTRICT"))
     role: Mapped[Role] = relationship(lazy="selectin")
 

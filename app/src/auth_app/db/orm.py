@@ -3,10 +3,13 @@
 from types import TracebackType
 
 from sqlalchemy import text
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from auth_app.db.outages import raise_outage
 from auth_app.db.users import Queries, UserService
+
+_EXHAUSTED = (PoolTimeoutError,)
 
 
 class OrmAccess:
@@ -47,6 +50,6 @@ class UserSession:
         try:
             await self._session.__aexit__(kind, error, traceback)
         except Exception as failed:
-            raise_outage(failed)
+            raise_outage(failed, exhausted=_EXHAUSTED)
             raise
-        raise_outage(error)
+        raise_outage(error, exhausted=_EXHAUSTED)

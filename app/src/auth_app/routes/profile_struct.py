@@ -4,10 +4,11 @@ from fastapi import APIRouter
 
 from auth_app.dependencies import CurrentUserDep, ServicesDep, UsersDep
 from auth_app.responses import StructResponse
+from auth_app.routes.bodies import BodyRoute
 from auth_app.schemas.bodies_in import Signup
 from auth_app.schemas.struct_out import FullUser
 
-signup_router = APIRouter(prefix="/access", default_response_class=StructResponse)
+signup_router = APIRouter(prefix="/access", default_response_class=StructResponse, route_class=BodyRoute)
 me_router = APIRouter(prefix="/access", default_response_class=StructResponse)
 
 

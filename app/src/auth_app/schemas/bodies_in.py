@@ -16,8 +16,10 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-_ALLOWED = re.compile(r"[A-Za-z\d@$!%*?&_]*")
-_NEEDED = (re.compile(r"[a-z]"), re.compile(r"[A-Z]"), re.compile(r"\d"), re.compile(r"[@$!%*?&_]"))
+_ALLOWED = re.compile(r"[A-Za-z0-9@$!%*?&_]*")
+_NEEDED = (re.compile(r"[a-z]"), re.compile(r"[A-Z]"), re.compile(r"[0-9]"), re.compile(r"[@$!%*?&_]"))
+MAX_PASSWORD = 256
+"""Characters."""
 
 
 def _follow_policy(password: str) -> str:
@@ -32,7 +34,8 @@ def _follow_policy(password: str) -> str:
 
 # PostgreSQL stores no NUL in text.
 Text = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")]
-NewPassword = Annotated[str, StringConstraints(min_length=8), AfterValidator(_follow_policy)]
+Password = Annotated[str, StringConstraints(max_length=MAX_PASSWORD)]
+NewPassword = Annotated[Password, StringConstraints(min_length=8), AfterValidator(_follow_policy)]
 LowerEmail = Annotated[EmailStr, AfterValidator(str.lower)]
 
 
@@ -55,5 +58,5 @@ class Signup(_Body):
 
 
 class PasswordChange(_Body):
-    current_password: Annotated[str, Field(min_length=1)]
+    current_password: Annotated[Password, Field(min_length=1)]
     new_password: NewPassword

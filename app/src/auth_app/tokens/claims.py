@@ -1,6 +1,6 @@
 """The claims of the two kinds of token."""
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -11,9 +11,11 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 
     sub: UUID
     iat: float
-    """Seconds with a fraction, so that a password change outdates a token of the same second."""
     exp: float
     jti: str
+    ver: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """The user's ``token_version`` when the token was issued. A password change raises it, and a token of an
+    earlier version is dead, whatever any clock says. A token of version 0 does not spell it out."""
 
 
 class AccessClaims(Claims, frozen=True, kw_only=True, forbid_unknown_fields=True):

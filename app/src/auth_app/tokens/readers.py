@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from auth_app.caches.formats import UNREADABLE
 from auth_app.caches.memory import Memory
 from auth_app.caches.store import Store
 from auth_app.errors import TOKEN_EXPIRED, ApiError
@@ -55,10 +56,14 @@ class RememberingReader:
         key = f"token:{_digest(token).hex()}"
         remembered = await self._store.get(key)
         if remembered is not None:
-            claims = self._decoder.decode(remembered)
-            if claims.exp <= time.time():
-                raise ApiError(401, TOKEN_EXPIRED)
-            return claims
+            try:
+                claims = self._decoder.decode(remembered)
+            except UNREADABLE:
+                pass  # What cannot be read is a miss.
+            else:
+                if claims.exp <= time.time():
+                    raise ApiError(401, TOKEN_EXPIRED)
+                return claims
         claims = self._tokens.read_access(token)
         await self._store.set(key, msgspec.msgpack.encode(claims), claims.exp - time.time())
         return claims

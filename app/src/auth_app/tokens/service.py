@@ -22,11 +22,11 @@ class Tokens:
         self.access_s = access_s
         self.refresh_s = refresh_s
 
-    def issue_access(self, user_id: UUID, email: str, issued_at: float) -> str:
-        return self._issue(user_id, issued_at, self.access_s, type="access", email=email)
+    def issue_access(self, user_id: UUID, email: str, issued_at: float, version: int = 0) -> str:
+        return self._issue(user_id, issued_at, self.access_s, version, type="access", email=email)
 
-    def issue_refresh(self, user_id: UUID, issued_at: float) -> str:
-        return self._issue(user_id, issued_at, self.refresh_s, type="refresh")
+    def issue_refresh(self, user_id: UUID, issued_at: float, version: int = 0) -> str:
+        return self._issue(user_id, issued_at, self.refresh_s, version, type="refresh")
 
     def read_access(self, token: str) -> AccessClaims:
         """Claims of a valid access token; for anything else ``ApiError`` 401."""
@@ -36,8 +36,10 @@ class Tokens:
         """Claims of a valid refresh token; for anything else ``ApiError`` 401."""
         return self._read(token, RefreshClaims)
 
-    def _issue(self, user_id: UUID, issued_at: float, life_s: int, **claims: str) -> str:
+    def _issue(self, user_id: UUID, issued_at: float, life_s: int, version: int, **claims: str | int) -> str:
         times: dict[str, Any] = {"iat": issued_at, "exp": issued_at + life_s}
+        if version:
+            claims["ver"] = version
         return self._codec.sign({"sub": str(user_id), **times, "jti": str(uuid4()), **claims})
 
     def _read(self, token: str, kind: type[ClaimsT]) -> ClaimsT:
@@ -45,6 +47,6 @@ class Tokens:
         self._check(payload)
         try:
             return msgspec.convert(payload, kind)
-        # SystemError is msgspec 0.20's answer to an integer above all floats.
-        except (msgspec.ValidationError, SystemError) as error:
+        # SystemError is msgspec 0.20's answer to an integer above all floats, RecursionError to deep nesting.
+        except (msgspec.ValidationError, SystemError, RecursionError) as error:
             raise ApiError(401, INVALID_TOKEN) from error
