@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from auth_app.settings import Settings
+from auth_app.settings import Settings, load_settings
 from away import forwarding, free_ports, settings_of_nothing
-from harness import DEADLINE_S, cli, running, wait_until
+from harness import DEADLINE_S, cli, running, wait_until, write_settings
 from redis import Redis
 
 UVICORN = (
@@ -125,7 +125,8 @@ def test_services_may_come_later(variant: str, database: Settings, tmp_path: Pat
 def test_debug_mode_names_what_blocks_the_event_loop(variant: str, nothing: Path):
     # A body that takes longer than 0.1 s to parse, on any machine.
     body = b'{"email": [' + b"0," * 12_000_000 + b"0]}"
-    with running(variant, nothing) as app:
+    taken = write_settings(nothing, load_settings(nothing), limits={"body_bytes": len(body)})
+    with running(variant, taken) as app:
         assert (
             httpx.post(
                 f"{app.url}/api/v1/access/signup",
