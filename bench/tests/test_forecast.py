@@ -12,7 +12,7 @@ from ironbench.forecast import HostNoise, find_noise, make_forecast, read_noise,
 from ironbench.records import SCHEMA, Claim, Claims, Comparison, Protocol
 from ironbench.stats import ALPHA, smallest_effect
 
-from .made import LAYOUT, WINDOW_S, due, experiment, plan, replace, seal_next, study
+from .made import LAYOUT, WINDOW_S, due, experiment, plan, replace, reseal, seal_next, study
 
 SCATTER = {
     "baseline": (0.0, 0.0, 0.0, 0.0),

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ironbench.stats import binomial_p
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -81,7 +83,7 @@ class Redone:
     def _unlike(self, one: Comparison) -> Iterator[str]:
         sides = [self._counts.get((one.experiment, side)) for side in (one.variant, one.against)]
         here, there = (side.lost + side.interrupted + side.faulty if side else 0 for side in sides)
-        if here != there and two_sided(max(here, there), here + there) < UNLIKE:
+        if here != there and binomial_p(max(here, there), here + there) < UNLIKE:
             more, less = (one.variant, one.against) if here > there else (one.against, one.variant)
             yield (
                 f"{max(here, there)} sessions of {more} were lost, interrupted or had an instrument fault, and "
@@ -103,8 +105,3 @@ def factor(effect: Effect) -> str:
     if effect.low is None or effect.high is None:
         return f"{effect.value:.3f}"
     return f"{effect.value:.3f} [{effect.low:.3f}, {effect.high:.3f}]"
-
-
-def two_sided(larger: int, of: int) -> float:
-    """Return the two-sided p that of so many the larger part falls to one side, if both are as likely."""
-    return min(1.0, 2 * sum(math.comb(of, k) for k in range(larger, of + 1)) / 2**of)

@@ -56,7 +56,7 @@ from ironbench.withheld import conducts, unfinished_plan, withhold, withhold_noi
 from ironbench.within import placement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ironbench.metrics import Metric
     from ironbench.published import Published
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         Attempt,
         Background,
         Claim,
+        Effect,
         FlameSummary,
         Lost,
         QueryPlanSummary,
@@ -121,12 +122,20 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         first = {one.comparison: one for one in effects_of([run for run in runs if run.run.attempt == 1])[1]}
     faulty = {(run.run.experiment, run.run.block) for run in runs if run.instrument_faults}
     redone = Redone(plan, faulty, counts, noise, first)
+    bias = order_bias(plan)
+
+    def chosen(effect: Effect) -> Iterator[str]:
+        one = effect.comparison
+        yield from redone.reasons(effect)
+        if (one.experiment, one.variant, one.against) in bias:
+            yield bias[one.experiment, one.variant, one.against]
+
     total = len(schedule(plan, runs))
     why_ended = ended(plan, lost)
     withheld = [why_ended] if why_ended else unfinished_plan(len(runs), total, "runs")
     of_sides = conducts(plan, counted)
     noise = withhold_noise(noise, of_sides, withheld)
-    effects = withhold(effects, of_sides, withheld, redone.reasons)
+    effects = withhold(effects, of_sides, withheld, chosen)
     effects, verdicts = judge_claims(
         claims, effects, plan, published, query_plans=query_plans, flame_graphs=flame_graphs
     )
@@ -137,7 +146,7 @@ def make_results(  # noqa: PLR0913 - a bundle has this many parts
         baseline=plan.baseline,
         seed=plan.seed,
         seed_given=plan.seed_given,
-        order_bias=_sentences(order_bias(plan)),
+        order_bias=_sentences(bias),
         blocks=max((run.block for run in plan.runs), default=0),
         retries=plan.retries,
         warmup_s=plan.warmup_s,

@@ -12,6 +12,8 @@ from ironbench.report.terminal import render
 
 from tests.made import plan, study
 
+from .whole import measured, reason, words
+
 OF = study(protocols={"long": Protocol(blocks=8, warmup_s=2, window_s=8)})
 
 
@@ -67,3 +69,11 @@ def test_a_drawn_seed_is_told(text, tmp_path):
     told = text()
     assert f"{bundles.read_plan(tmp_path / 'results/made').seed}, drawn" in told
     assert "was given" not in told
+
+
+def test_what_drifts_wins_nothing_by_its_order(tmp_path):
+    """Each session is cheaper than the one before, and with this seed final always comes second."""
+    drifts = lambda run: {"app_share": 0.4 * 0.97**run.position}  # noqa: E731 - one line is enough
+    _, results = measured(tmp_path, drifts, blocks=8, seed=lucky())
+    assert words(results)["cheaper"] == "undecided"
+    assert "baseline before final in 8 of 8 blocks" in reason(results, "cheaper")

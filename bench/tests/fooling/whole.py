@@ -26,12 +26,14 @@ CLAIMS = Claims(
 )
 
 
-def measured(tmp_path, of_run, *, bundle=None, blocks=10, runs=None, retries=1, a_a=False, **changes):
+def measured(
+    tmp_path, of_run, *, bundle=None, blocks=10, runs=None, retries=1, a_a=False, seed=None, **changes
+):
     """Seal ``runs`` runs of a plan, or all that is left of it, and return its bundle and results.
 
     ``of_run`` gives ``write_raw`` what is special of a planned run.
     """
-    bundle = bundle or _planned(tmp_path, blocks, retries, a_a=a_a, **changes)
+    bundle = bundle or _planned(tmp_path, blocks, retries, a_a=a_a, seed=seed, **changes)
     plan = bundles.read_plan(bundle)
     done = 0
     while (runs is None or done < runs) and (run := due(bundle)):
@@ -42,13 +44,22 @@ def measured(tmp_path, of_run, *, bundle=None, blocks=10, runs=None, retries=1, 
     return bundle, compute(bundle)
 
 
-def _planned(tmp_path, blocks, retries, *, a_a, **changes):
+def _planned(tmp_path, blocks, retries, *, a_a, seed, **changes):
     made = experiment(variants=["baseline", "final"], **changes)
     of = study(
         experiments={"signin": made},
         protocols={"whole": Protocol(blocks=blocks, warmup_s=2, window_s=8, a_a=a_a)},
     )
-    plan = make_plan(of, "whole", plan_id="whole", seed=7, retries=retries, experiments=[], variants=[])
+    plan = make_plan(
+        of,
+        "whole",
+        plan_id="whole",
+        seed=7 if seed is None else seed,
+        seed_given=seed is not None,
+        retries=retries,
+        experiments=[],
+        variants=[],
+    )
     return bundles.create(tmp_path / "results", plan, of, tmp_path, claims=CLAIMS)
 
 
