@@ -69,3 +69,16 @@ def test_a_family_of_nulls_gives_no_verdict():
     with_correction, without = SIMULATIONS.family_error()
     assert with_correction <= 0.05
     assert without > 0.3  # or the simulation could not have shown it
+
+
+@pytest.mark.parametrize("world", SIMULATIONS.SHOPPING_WORLDS)
+@pytest.mark.parametrize("who", SIMULATIONS.SHOPPERS)
+def test_who_stops_interrupts_and_repeats_is_hardly_ever_served(who, world):
+    """500 plans each, whose standard error at 5 % is one point; docs/methodology.md has 2,000."""
+    assert SIMULATIONS.shopped(who, SIMULATIONS.WORLDS[world], BLOCKS, number=500) <= 0.05
+
+
+def test_figures_alone_would_serve_him():
+    """Else the simulation would not hold the guard against anything."""
+    world = SIMULATIONS.WORLDS["normal"]
+    assert SIMULATIONS.shopped("interrupt and repeat", world, BLOCKS, guarded=False, number=500) > 0.1
