@@ -264,6 +264,11 @@ def test_kills_at_random_moments(bench):
             break
         run(bench.seal, bench.collected())
     run(bench.report)
+    # On a machine that is busy meanwhile a command may end before it is killed.
+    for _ in range(5 * KILLS):
+        if kills >= KILLS:
+            break
+        run(bench.report)
     assert kills >= KILLS
     bench.check_end()
 

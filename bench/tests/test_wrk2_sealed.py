@@ -21,7 +21,7 @@ from ironbench.load import wrk2
 from ironbench.plan import make_session
 from ironbench.records import Expectation, LoadResult, RequestTemplate, Results
 
-from .made import START, due, experiment, host, plan, replace, snapshot, study, write_raw
+from .made import START, due, experiment, host, plan, replace, reseal, snapshot, study, write_raw
 
 HERE = Path(__file__).parent / "load"
 OBSERVED_DIED = {"ironbench-sar.service": "failed", "ironbench-cgroup.service": "active"}
@@ -116,6 +116,7 @@ def test_a_gate_that_failed_beside_an_instrument_fault_is_sealed_and_its_block_c
     other = replace(made.experiments["me"].request, expect=Expectation(status=418))
     changed = replace(made, experiments={"me": replace(made.experiments["me"], request=other)})
     (bundle / "plan.json").write_bytes(msgspec.json.encode(changed))
+    reseal(bundle, bundle / "plan.json")
     first, log = seal(expected_code=3, after=snapshot(10, observers=OBSERVED_DIED))
 
     assert log == b""
@@ -132,6 +133,7 @@ def test_a_gate_that_failed_alone_is_not_sealed(bundle, seal):
     other = replace(made.experiments["me"].request, expect=Expectation(status=418))
     changed = replace(made, experiments={"me": replace(made.experiments["me"], request=other)})
     (bundle / "plan.json").write_bytes(msgspec.json.encode(changed))
+    reseal(bundle, bundle / "plan.json")
     with pytest.raises(bundles.GateFailedError, match="does not answer as expected"):
         seal(expected_code=3)
     assert bundles.read_runs(bundle) == []
