@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ironbench.judge import SATURATION
 from ironbench.metrics import METRICS
 from ironbench.records import Conduct
 from ironbench.redone import agrees, factor
@@ -25,6 +26,7 @@ FAILED_SHARE = 0.001
 """Of a side's requests, and of its sampled answers, that may be other than expected: a twentieth of the margin of
 verdicts (2 %), which so many cheap answers cannot bridge even if they cost nothing."""
 
+UNSENT = "unsent"
 _COUNTS = ("requests", "bodies_sampled", "bodies_wrong", "crashes", "gates")
 
 
@@ -156,15 +158,16 @@ def together(several: Sequence[Conduct]) -> list[str]:
 
 def _failed(load: LoadResult, *, expect_saturation: bool) -> dict[str, int]:
     """Count what failed; saturation that an experiment is made for shows as unsent requests and as timeouts."""
-    found = {"unexpected status": load.unexpected_status, "unsent": load.unsent, **load.errors}
-    meant = ("unsent", "timeout") if expect_saturation else ()
+    found = {"unexpected status": load.unexpected_status, UNSENT: load.unsent, **load.errors}
+    meant = (UNSENT, "timeout") if expect_saturation else ()
     return {what: count for what, count in found.items() if count and what not in meant}
 
 
 def _complaints(one: Conduct) -> Iterator[str]:
-    number = sum(one.failed.values())
+    failed = {what: count for what, count in one.failed.items() if what != UNSENT or _saturated(one)}
+    number = sum(failed.values())
     if number > FAILED_SHARE * one.requests:
-        kinds = ", ".join(f"{count} {what}" for what, count in one.failed.items())
+        kinds = ", ".join(f"{count} {what}" for what, count in failed.items())
         share = f" or {100 * number / one.requests:.3g} %" if one.requests else ""
         yield (
             f"{number} of {one.requests} requests{share} to {one.side} failed ({kinds}; at most {100 * FAILED_SHARE:g} % may)"
@@ -177,6 +180,11 @@ def _complaints(one: Conduct) -> Iterator[str]:
         yield f"{one.side} did not answer as the experiment expects after {_runs(one.gates)}"
     if one.crashes:
         yield f"{one.side} ended by itself in {_runs(one.crashes)}"
+
+
+def _saturated(one: Conduct) -> bool:
+    """Whether so many requests were not sent that the side did not keep up; a late generator leaves one or two a window."""
+    return one.failed.get(UNSENT, 0) > (1 - SATURATION.limit) * one.requests
 
 
 def _runs(number: int) -> str:

@@ -52,3 +52,17 @@ def test_nobody_wins_by_answering_less(tmp_path, changes, says):
     # What benchstat gets would be judged by the figures alone.
     (side,) = [one for one in results.conduct if one.side == "final"]
     assert side.withheld
+
+
+def test_what_a_late_generator_leaves_unsent_is_no_failure(tmp_path):
+    def of_run(run):
+        late = (
+            {"statuses": {"204": 23}, "completed": 23, "sent": 23, "unsent": 1} if run.position == 1 else {}
+        )
+        return {
+            **(HONEST if run.variant == "baseline" else CHEAP),
+            **({"load": replace(load_result(), **late)} if late else {}),
+        }
+
+    _, results = measured(tmp_path, of_run)
+    assert words(results)["cheaper"] == "holds here"
