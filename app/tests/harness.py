@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -165,13 +165,12 @@ class App:
     def _worker_of(self, client: httpx.Client) -> int:
         response = client.get(f"{self.url}/ping")
         local = response.extensions["network_stream"].get_extra_info("client_addr")[1]
-        inode = self._inode(local)
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if any(str(fd.readlink()) == f"socket:[{inode}]" for fd in (process / "fd").iterdir()):
-                    return int(process.name)
-            except OSError:
-                continue
+        socket = f"socket:[{self._inode(local)}]"
+        for fd in Path("/proc").glob("[0-9]*/fd/*"):
+            # Another one that the process closes meanwhile is none of ours.
+            with suppress(OSError):
+                if str(fd.readlink()) == socket:
+                    return int(fd.parts[2])
         raise AssertionError(f"no process holds the connection from port {local}")
 
     def _inode(self, client_port: int) -> str:

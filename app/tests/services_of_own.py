@@ -100,12 +100,14 @@ class Valkey(Service):
             memory = client.info("memory")
             assert isinstance(memory, dict)
             client.config_set("maxmemory", int(memory["used_memory"]) + 1_000_000)
-            number = 0
-            while self._takes(client, f"filling:{number}"):
-                number += 1
-            yield
-            client.config_set("maxmemory", 0)
-            client.flushall()
+            try:
+                number = 0
+                while self._takes(client, f"filling:{number}"):
+                    number += 1
+                yield
+            finally:
+                client.config_set("maxmemory", 0)
+                client.flushall()
 
 
 class PostgreSQL(Service):
