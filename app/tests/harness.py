@@ -166,11 +166,14 @@ class App:
         response = client.get(f"{self.url}/ping")
         local = response.extensions["network_stream"].get_extra_info("client_addr")[1]
         socket = f"socket:[{self._inode(local)}]"
-        for fd in Path("/proc").glob("[0-9]*/fd/*"):
-            # Another one that the process closes meanwhile is none of ours.
-            with suppress(OSError):
-                if str(fd.readlink()) == socket:
-                    return int(fd.parts[2])
+        for process in Path("/proc").glob("[0-9]*"):
+            descriptors: list[Path] = []
+            with suppress(OSError):  # the process has ended
+                descriptors += (process / "fd").iterdir()
+            for descriptor in descriptors:
+                with suppress(OSError):  # it closed another one meanwhile
+                    if str(descriptor.readlink()) == socket:
+                        return int(process.name)
         raise AssertionError(f"no process holds the connection from port {local}")
 
     def _inode(self, client_port: int) -> str:
