@@ -28,8 +28,11 @@ def bench(machine, tmp_path):
     session = describe_session()
     asked = replace(session.experiment, load=replace(session.experiment.load, placement="balanced"))
     made = Bench(tmp_path, host, replace(session, experiment=asked))
+    made.free()
+    made.hold()
     yield made
     made.call("stop")
+    made.free()
     shutil.rmtree(STATE)
 
 
