@@ -119,6 +119,14 @@ class Bench:
             1,
             *more,
         )["bundle"]
+        held = {
+            "schema": SCHEMA,
+            "plan": Path(bundle).name,
+            "bundle": bundle,
+            "controller": "one",
+            "user": "root",
+        }
+        self.host("hold", stdin=held)
         ironbench("environment", bundle, "one", stdin=self.host("describe"))
         state = ironbench("pending", bundle, "--begin")
         while not state["done"]:
@@ -126,6 +134,7 @@ class Bench:
             turn = {"schema": SCHEMA, "session": state["session"], "after": state["after"]}
             state = ironbench("seal", bundle, "--host", "one", stdin=self.host("turn", stdin=turn))
             print(state["line"])
+        self.host("release", stdin=held)
         return Path(bundle)
 
 
@@ -146,7 +155,7 @@ def bench(tmp_path_factory) -> Iterator[Bench]:
     try:
         yield bench
     finally:
-        bench.host("stop")
+        bench.host("release", "--force")
         subprocess.run(["systemctl", "stop", "bench-test-service@*.service"], check=True)
         UNIT.unlink()
         subprocess.run(["systemctl", "daemon-reload"], check=True)
